@@ -1,0 +1,1 @@
+"""The REST catalogue: one package a service, all built on the kit."""

@@ -1,0 +1,1 @@
+"""Avatars as data: recipes, their builder, the library that serves them, and the rig tables."""

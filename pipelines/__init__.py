@@ -1,0 +1,1 @@
+"""What happens between an utterance and a moving mouth."""

@@ -1,0 +1,1 @@
+"""Pure rules of conversation and face: no I/O, no clock, no dice."""

@@ -1,0 +1,148 @@
+"""What the turn engine needs from the rest of the house; `server/compose.py` fills each port."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from pipelines.providers.base import ChatMessage
+
+Modality = Literal["text", "voice", "3d"]
+FinishReason = Literal["stop", "length", "blocked", "handoff", "cancelled", "error"]
+
+
+class Clock(Protocol):
+    """Wall time (seconds since the epoch), monotonic time (seconds), and waiting."""
+
+    def now(self) -> float: ...
+
+    def monotonic(self) -> float: ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class Ids(Protocol):
+    def new(self, prefix: str) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Bot:
+    """What the engine must know of a chatbot. `prompt` is the owner's text: trusted, but never code."""
+
+    id: str
+    organization_id: str
+    name: str
+    type: Modality
+    language: str
+    prompt: str
+    greeting: str = ""
+    avatar_id: str | None = None
+    voice_id: str | None = None
+    status: Literal["draft", "active", "paused", "maintenance", "trashed"] = "active"
+    allowed_origins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """One talk between one end user and one bot. The row is written with the first user message, not before."""
+
+    id: str
+    organization_id: str
+    chatbot_id: str
+    user_id: str
+    channel: Modality
+    language: str = "en-US"
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """Something the bot knows that may answer the question. `verbatim` passages are answers as they stand."""
+
+    document_id: str
+    title: str
+    text: str
+    score: float
+    url: str | None = None
+    verbatim: bool = False
+
+
+class Retriever(Protocol):
+    async def search(self, bot: Bot, question: str, limit: int) -> Sequence[Passage]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`reply` is said instead of an answer when `allowed` is False; `text` is the (possibly masked) text to go on with."""
+
+    allowed: bool
+    text: str
+    reply: str = ""
+
+
+class Guard(Protocol):
+    async def check_input(self, bot: Bot, text: str) -> Verdict: ...
+
+    async def check_output(self, bot: Bot, text: str) -> Verdict: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A committed message. `duplicate` says that the client's id was already there: do not answer twice."""
+
+    message_id: str
+    duplicate: bool
+
+
+class UnknownConversation(Exception):
+    """No such conversation for this bot and user."""
+
+
+class JournalUnavailable(Exception):
+    """The message could not be committed; nothing was stored and nothing may be acknowledged."""
+
+
+class Journal(Protocol):
+    """Where messages are kept. Every method returns only after the commit."""
+
+    async def resume(self, bot: Bot, user_id: str, conversation_id: str) -> Conversation:
+        """The conversation with this id. Raises UnknownConversation when it is not this bot's and user's."""
+        ...
+
+    async def user_message(
+        self, conversation: Conversation, text: str, *, client_id: str | None = None, spoken: bool = False
+    ) -> Recorded:
+        """Creates the conversation with its first message. Raises JournalUnavailable."""
+        ...
+
+    async def assistant_message(
+        self,
+        conversation: Conversation,
+        message_id: str,
+        text: str,
+        *,
+        finish_reason: FinishReason,
+        heard: str | None = None,
+        latency_ms: dict[str, float] | None = None,
+    ) -> None:
+        """Keeps the reply; `heard` is what the listener really heard of it, when that is less than `text`."""
+        ...
+
+    async def recent(self, conversation: Conversation, limit: int) -> Sequence[ChatMessage]:
+        """The last `limit` messages, oldest first; an interrupted reply counts as what was heard of it."""
+        ...
+
+
+class NoKnowledge:
+    """A retriever that knows nothing."""
+
+    async def search(self, bot: Bot, question: str, limit: int) -> Sequence[Passage]:
+        return ()
+
+
+class NoGuard:
+    """A guard that lets everything pass."""
+
+    async def check_input(self, bot: Bot, text: str) -> Verdict:
+        return Verdict(True, text)
+
+    async def check_output(self, bot: Bot, text: str) -> Verdict:
+        return Verdict(True, text)

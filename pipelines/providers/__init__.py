@@ -1,0 +1,1 @@
+"""The outside world of a pipeline: one short file a provider."""

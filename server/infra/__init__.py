@@ -1,0 +1,1 @@
+"""The outside world behind narrow doors: clock, database, hashing, telemetry."""

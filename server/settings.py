@@ -1,0 +1,78 @@
+"""One frozen tree of settings, read once from the environment (`MA_`, two underscores for nesting)."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LlmSettings(_Group):
+    """An empty `base_url` means the embedded llama.cpp server with the packaged model."""
+
+    base_url: str = Field("", description="OpenAI-compatible endpoint; empty starts the embedded model")
+    model: str = Field("", description="Model name at that endpoint; for the embedded server a name of `models list`")
+    api_key: SecretStr = Field(SecretStr(""), description="Key for that endpoint")
+    max_tokens: int = Field(120, description="Longest answer, in tokens", ge=8, le=4096)
+    temperature: float = Field(0.2, description="Sampling temperature", ge=0, le=2)
+    first_token_timeout: float = Field(5.0, description="Seconds to wait for the first token before apologising", gt=0)
+
+
+class SttSettings(_Group):
+    model: str = Field("whisper-tiny.en", description="A speech-to-text model of `models list`")
+    threads: int = Field(2, description="CPU threads of the recogniser", ge=1)
+
+
+class TtsSettings(_Group):
+    voice: str = Field("en_US-joe-medium", description="Voice of bots that name none")
+    threads: int = Field(2, description="CPU threads of the voice", ge=1)
+
+
+class TurnSettings(_Group):
+    hangover_ms: int = Field(200, description="Silence that ends the user's turn", ge=64, le=2000)
+    utterance_cap_s: float = Field(30, description="Longest utterance, in seconds", gt=1, le=60)
+
+
+class EgressSettings(_Group):
+    allow: str = Field("", description="host:port,... that outgoing requests may reach although they are private")
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="MA_", env_nested_delimiter="__", frozen=True, extra="ignore")
+
+    host: str = Field("127.0.0.1", description="Address to listen on")
+    port: int = Field(8000, description="Port of the gateway", ge=0, le=65535)
+    data_dir: Path = Field(Path("var"), description="Database, models, keys")
+    public_url: str = Field("", description="Where visitors reach the server; default http://localhost:<port>")
+    secret_key: SecretStr = Field(
+        SecretStr(""), description="Signs tokens, encrypts stored keys; made in the data directory when SQLite is used"
+    )
+    database_url: str = Field("", description="sqlite+aiosqlite:///... (default, in the data directory) or postgresql+asyncpg://...")
+    redis_url: str = Field("", description="For many machines: limits and live state; unused on one machine")
+    trusted_proxies: int = Field(0, description="How many proxies in front are believed about the client's address", ge=0)
+    log_level: str = Field("info", description="debug, info, warning, error")
+    log_format: str = Field("auto", description="json, console, or auto (console on a terminal)")
+    shutdown_seconds: float = Field(8.0, description="How long running turns may finish after SIGTERM", ge=0)
+    max_sessions: int = Field(200, description="Open conversations before new ones are refused", ge=1)
+    llm: LlmSettings = LlmSettings()
+    stt: SttSettings = SttSettings()
+    tts: TtsSettings = TtsSettings()
+    turn: TurnSettings = TurnSettings()
+    egress: EgressSettings = EgressSettings()
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().resolve()
+
+    @property
+    def origin(self) -> str:
+        """The public URL without a trailing slash."""
+        return (self.public_url or f"http://localhost:{self.port}").rstrip("/")
+
+    @property
+    def database(self) -> str:
+        return self.database_url or f"sqlite+aiosqlite:///{self.data_dir / 'machineavatars.db'}"
