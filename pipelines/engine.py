@@ -1,9 +1,31 @@
 """The one turn engine behind chat REST and behind the sockets: same prompts, same history, same stages."""
 
-from dataclasses import dataclass, field
+import asyncio  # create_task only inside a TaskGroup: no task outlives its turn
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
-from pipelines.frames import Citation, Cue, SpeechChunk
-from pipelines.ports import FinishReason
+from pipelines.channel import Channel
+from pipelines.face import face
+from pipelines.frames import Citation, Cue, Failed, Frame, SpeechChunk, TextDelta, Transcript, UserText, Utterance
+from pipelines.ports import Bot, Clock, Conversation, FinishReason, Guard, Ids, Journal, Retriever
+from pipelines.providers.base import ChatMessage, Llm, LlmOptions, Stt, Tts
+from pipelines.stage import Stage, run
+from pipelines.text import Retrieve, Think, text
+from pipelines.voice import Hear, Speak, voice
+
+HISTORY_MESSAGES = 8
+
+
+class NothingSaid(Exception):
+    """The audio holds no speech."""
+
+
+class HearingFailed(Exception):
+    """Speech could not be recognised now; `public` may be shown."""
+
+    def __init__(self, public: str) -> None:
+        super().__init__(public)
+        self.public = public
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,5 +43,142 @@ class Answer:
     citations: tuple[Citation, ...] = ()
     degraded: tuple[str, ...] = ()
     latency_ms: dict[str, float] = field(default_factory=dict)
-    input_tokens: int = 0
-    output_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Providers and ports, put together once; holds nothing of any conversation."""
+
+    llm: Llm
+    stt: Stt
+    tts: Tts
+    retriever: Retriever
+    guard: Guard
+    journal: Journal
+    clock: Clock
+    ids: Ids
+    options: LlmOptions
+    first_token_timeout: float = 5.0
+    default_voice: str = ""
+
+    def stages(self, bot: Bot, history: Sequence[ChatMessage], *, voiced: bool, faced: bool) -> list[Stage]:
+        """The pipeline of one reply: text, with a voice, with a voice and a face. Enter with `UserText` or `Transcript`."""
+        think = Think(
+            self.llm,
+            self.guard,
+            bot,
+            history,
+            self.options,
+            spoken=voiced,
+            first_token_timeout=self.first_token_timeout,
+        )
+        words = text(Retrieve(self.retriever, bot), think)
+        if not voiced:
+            return words
+        spoken = voice(Hear(self.stt), words, Speak(self.tts, bot.voice_id or self.default_voice))
+        return face(spoken) if faced else spoken
+
+    async def respond(
+        self,
+        bot: Bot,
+        conversation: Conversation,
+        *,
+        text: str | None = None,
+        audio: bytes | None = None,
+        client_message_id: str | None = None,
+        voice: bool = False,
+        face: bool = False,
+    ) -> Answer:
+        """Run one whole turn and journal both sides. Exactly one of `text` and `audio` (mono PCM16 at INPUT_RATE).
+
+        Raises NothingSaid, HearingFailed, JournalUnavailable. TTS and LLM failures are in `degraded` and `finish_reason`.
+        """
+        started = self.clock.monotonic()
+        transcript: str | None = None
+        if audio is not None:
+            heard = await self._hear(audio, conversation.language)
+            text = transcript = heard.text
+        if not text:
+            raise NothingSaid
+        history = await self.journal.recent(conversation, HISTORY_MESSAGES)
+        said = await self.journal.user_message(
+            conversation, text, client_id=client_message_id, spoken=transcript is not None
+        )
+        collected = _Collected(self.clock, started)
+        out: Channel[Frame] = Channel(8)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(run(self.stages(bot, history, voiced=voice, faced=face), UserText(0, text), out))
+            async for frame in out:
+                collected.add(frame)
+        message_id = self.ids.new("msg")
+        answer = collected.answer(message_id, conversation.id, said.message_id)
+        await self.journal.assistant_message(
+            conversation, message_id, answer.text, finish_reason=answer.finish_reason, latency_ms=answer.latency_ms
+        )
+        return replace(answer, transcript=transcript)
+
+    async def _hear(self, audio: bytes, language: str) -> Transcript:
+        out: Channel[Frame] = Channel(8)
+        heard: Transcript | None = None
+        async with asyncio.TaskGroup() as group:
+            group.create_task(run([Hear(self.stt)], Utterance(0, 0, audio, language), out))
+            async for frame in out:
+                if isinstance(frame, Failed):
+                    raise HearingFailed(frame.message)
+                if isinstance(frame, Transcript):
+                    heard = frame
+        if heard is None:
+            raise NothingSaid
+        return heard
+
+
+class _Collected:
+    """The frames of one reply, gathered."""
+
+    def __init__(self, clock: Clock, started: float) -> None:
+        self._clock, self._started = clock, started
+        self._text: list[str] = []
+        self._speech: list[SpeechChunk] = []
+        self._cues: list[Cue] = []
+        self._citations: list[Citation] = []
+        self._failed: list[Failed] = []
+        self._latency: dict[str, float] = {}
+
+    def add(self, frame: Frame) -> None:
+        match frame:
+            case TextDelta():
+                self._text.append(frame.text)
+                self._mark("first_token_ms")
+            case SpeechChunk():
+                self._speech.append(frame)
+                self._mark("first_audio_ms")
+            case Cue():
+                self._cues.append(frame)
+            case Citation():
+                self._citations.append(frame)
+            case Failed():
+                self._failed.append(frame)
+            case _:
+                pass
+
+    def _mark(self, name: str) -> None:
+        if name not in self._latency:
+            self._latency[name] = self._elapsed_ms()
+
+    def _elapsed_ms(self) -> float:
+        return round((self._clock.monotonic() - self._started) * 1000, 1)
+
+    def answer(self, message_id: str, conversation_id: str, user_message_id: str) -> Answer:
+        parts = tuple(dict.fromkeys(failed.part for failed in self._failed))
+        return Answer(
+            message_id=message_id,
+            conversation_id=conversation_id,
+            user_message_id=user_message_id,
+            text="".join(self._text).strip(),
+            finish_reason="error" if "llm" in parts else "stop",
+            speech=tuple(self._speech),
+            cues=tuple(self._cues),
+            citations=tuple(self._citations),
+            degraded=parts,
+            latency_ms={**self._latency, "total_ms": self._elapsed_ms()},
+        )

@@ -51,6 +51,27 @@ class UserText:
 
 
 @dataclass(frozen=True, slots=True)
+class Passage:
+    """Something the bot knows that may answer the question. `verbatim` passages are answers as they stand."""
+
+    document_id: str
+    title: str
+    text: str
+    score: float
+    url: str | None = None
+    verbatim: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """The user's words with what the bot knows about them."""
+
+    turn: int
+    text: str
+    passages: tuple[Passage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TextDelta:
     """The next piece of the reply's text, as the model produces it."""
 
@@ -148,4 +169,4 @@ class Failed:
     retryable: bool
 
 
-Frame = Utterance | Transcript | UserText | TextDelta | Clause | SpeechChunk | Cue | Citation | Failed
+Frame = Utterance | Transcript | UserText | Question | TextDelta | Clause | SpeechChunk | Cue | Citation | Failed

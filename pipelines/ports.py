@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from pipelines.frames import Passage
 from pipelines.providers.base import ChatMessage
 
 Modality = Literal["text", "voice", "3d"]
@@ -51,18 +52,6 @@ class Conversation:
     user_id: str
     channel: Modality
     language: str = "en-US"
-
-
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """Something the bot knows that may answer the question. `verbatim` passages are answers as they stand."""
-
-    document_id: str
-    title: str
-    text: str
-    score: float
-    url: str | None = None
-    verbatim: bool = False
 
 
 class Retriever(Protocol):
