@@ -1,0 +1,2 @@
+// The loader.
+export {};

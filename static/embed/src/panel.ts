@@ -1,0 +1,2 @@
+// The panel.
+export const mount = (): null => null;

@@ -1,0 +1,2 @@
+// The voice part.
+export const voice = (): null => null;

@@ -1,0 +1,2 @@
+// The audio worklets.
+export {};
