@@ -1,0 +1,210 @@
+// The client's side of a session as a pure state machine: hello and ready, numbered events, acknowledgements, the outbox, reconnecting.
+//
+// `step(state, input)` returns the next state and what the shell must do. It reads no clock, rolls no dice and knows no
+// socket: the shell passes a roll between 0 and 1 with each drop and says when a timer it was asked for has rung.
+
+import type { ClientEvents, Ready, Resume, Say, ServerEvents } from "./generated/wire";
+
+export const ACK_EVERY_EVENTS = 32;
+export const ACK_EVERY_MS = 250;
+export const BACKOFF_MIN_MS = 1_000;
+export const BACKOFF_MAX_MS = 30_000;
+/** How long a server may take to answer `hello`, and to accept a message. */
+export const HELLO_TIMEOUT_MS = 10_000;
+export const SAY_TIMEOUT_MS = 15_000;
+export const OUTBOX_SIZE = 50;
+
+export type Phase = "idle" | "connecting" | "greeting" | "ready" | "waiting" | "closed";
+export type TimerName = "ack" | "retry" | "hello" | "say";
+export type ServerEventName = keyof ServerEvents;
+
+export interface State {
+  readonly phase: Phase;
+  /** Failed attempts since the last `ready`. */
+  readonly attempt: number;
+  /** What the session may be resumed with; null before the first `ready`. */
+  readonly session: { readonly sid: string; readonly token: string } | null;
+  readonly lastSeq: number;
+  readonly ackedSeq: number;
+  readonly ackPending: boolean;
+  /** Events missing from the numbering since the session began. */
+  readonly gaps: number;
+  /** Messages the server has not yet said it has committed, oldest first. */
+  readonly outbox: readonly Say[];
+  /** Set by `draining`: the delay of the next attempt. */
+  readonly retryMs: number | null;
+}
+
+export type Input =
+  | { type: "open" }
+  | { type: "connected" }
+  | { type: "ready"; ready: Ready }
+  | { type: "event"; name: ServerEventName; payload: ServerEvents[ServerEventName] }
+  | { type: "say"; say: Say }
+  | { type: "accepted"; id: string }
+  | { type: "refused"; id: string }
+  | { type: "dropped"; roll: number; fatal?: boolean }
+  | { type: "timer"; name: TimerName; roll?: number }
+  | { type: "online" }
+  | { type: "close" };
+
+export type Command =
+  | { do: "connect" }
+  | { do: "disconnect" }
+  | { do: "hello"; resume: Pick<Resume, "sid" | "token" | "last_seq"> | null }
+  | { do: "emit"; name: "ack"; payload: ClientEvents["ack"] }
+  | { do: "say"; payload: Say }
+  | { do: "timer"; name: TimerName; ms: number }
+  | { do: "cancel"; name: TimerName }
+  | { do: "deliver"; name: ServerEventName; payload: ServerEvents[ServerEventName] }
+  | { do: "started"; ready: Ready; again: boolean }
+  | { do: "failed"; id: string }
+  | { do: "phase"; phase: Phase; retryMs: number | null };
+
+export const initial: State = {
+  phase: "idle",
+  attempt: 0,
+  session: null,
+  lastSeq: 0,
+  ackedSeq: 0,
+  ackPending: false,
+  gaps: 0,
+  outbox: [],
+  retryMs: null,
+};
+
+/** Full jitter above a floor: 1 s at least, doubling to 30 s at most. */
+export function backoff(attempt: number, roll: number): number {
+  const ceiling = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** attempt);
+  return Math.round(BACKOFF_MIN_MS + (ceiling - BACKOFF_MIN_MS) * roll);
+}
+
+const ALL_TIMERS: readonly TimerName[] = ["ack", "retry", "hello", "say"];
+const cancelAll = (): Command[] => ALL_TIMERS.map((name) => ({ do: "cancel", name }));
+
+function enter(state: State, phase: Phase, commands: Command[], retryMs: number | null = null): [State, Command[]] {
+  return [{ ...state, phase }, [...commands, { do: "phase", phase, retryMs }]];
+}
+
+function drop(state: State, roll: number, fatal = false): [State, Command[]] {
+  if (state.phase === "idle" || state.phase === "closed" || state.phase === "waiting") return [state, []];
+  const lost = { ...state, ackPending: false };
+  if (fatal) return enter(lost, "closed", [...cancelAll(), { do: "disconnect" }]);
+  const ms = state.retryMs ?? backoff(state.attempt, roll);
+  const next = { ...lost, attempt: state.attempt + 1, retryMs: null };
+  return enter(next, "waiting", [...cancelAll(), { do: "disconnect" }, { do: "timer", name: "retry", ms }], ms);
+}
+
+function start(state: State): [State, Command[]] {
+  return enter(state, "connecting", [{ do: "cancel", name: "retry" }, { do: "connect" }, { do: "timer", name: "hello", ms: HELLO_TIMEOUT_MS }]);
+}
+
+function flushAck(state: State): [State, Command[]] {
+  if (state.phase !== "ready" || state.lastSeq === state.ackedSeq) return [{ ...state, ackPending: false }, []];
+  return [
+    { ...state, ackedSeq: state.lastSeq, ackPending: false },
+    [{ do: "cancel", name: "ack" }, { do: "emit", name: "ack", payload: { seq: state.lastSeq } }],
+  ];
+}
+
+function receive(state: State, name: ServerEventName, payload: ServerEvents[ServerEventName]): [State, Command[]] {
+  const seq = payload.seq ?? 0;
+  if (seq > 0 && seq <= state.lastSeq) return [state, []];
+  let next = state;
+  const commands: Command[] = [];
+  if (seq > 0) next = { ...next, lastSeq: seq, gaps: next.gaps + (seq - next.lastSeq - 1) };
+  if (name === "draining") next = { ...next, retryMs: Math.max(BACKOFF_MIN_MS, (payload as ServerEvents["draining"]).retry_ms) };
+  commands.push({ do: "deliver", name, payload });
+  if (name === "err" && (payload as ServerEvents["err"]).fatal) {
+    const wait = (payload as ServerEvents["err"]).retry_ms ?? null;
+    const [dropped, more] = drop({ ...next, retryMs: wait }, 1, wait === null);
+    return [dropped, [...commands, ...more]];
+  }
+  if (name === "bye" && !(payload as ServerEvents["bye"]).reconnect) {
+    const [closed, more] = drop(next, 0, true);
+    return [{ ...closed, session: null }, [...commands, ...more]];
+  }
+  if (next.lastSeq - next.ackedSeq >= ACK_EVERY_EVENTS) {
+    const [flushed, more] = flushAck(next);
+    return [flushed, [...commands, ...more]];
+  }
+  if (seq > 0 && !next.ackPending) {
+    next = { ...next, ackPending: true };
+    commands.push({ do: "timer", name: "ack", ms: ACK_EVERY_MS });
+  }
+  return [next, commands];
+}
+
+function begin(state: State, ready: Ready): [State, Command[]] {
+  const seq = ready.seq ?? 0;
+  const next: State = {
+    ...state,
+    attempt: 0,
+    retryMs: null,
+    session: { sid: ready.sid, token: ready.token },
+    lastSeq: ready.recovered ? Math.max(state.lastSeq, seq) : seq,
+    ackedSeq: ready.recovered ? state.ackedSeq : seq,
+  };
+  const commands: Command[] = [
+    { do: "cancel", name: "hello" },
+    { do: "started", ready, again: state.session !== null },
+    ...state.outbox.map((payload): Command => ({ do: "say", payload })),
+  ];
+  if (state.outbox.length > 0) commands.push({ do: "timer", name: "say", ms: SAY_TIMEOUT_MS });
+  return enter(next, "ready", commands);
+}
+
+function settle(state: State, id: string, failed: boolean): [State, Command[]] {
+  if (!state.outbox.some((say) => say.id === id)) return [state, []];
+  const outbox = state.outbox.filter((say) => say.id !== id);
+  const commands: Command[] = failed ? [{ do: "failed", id }] : [];
+  if (outbox.length === 0) commands.push({ do: "cancel", name: "say" });
+  return [{ ...state, outbox }, commands];
+}
+
+function ring(state: State, name: TimerName, roll: number): [State, Command[]] {
+  switch (name) {
+    case "ack":
+      return flushAck(state);
+    case "retry":
+      return state.phase === "waiting" ? start(state) : [state, []];
+    case "hello":
+      return state.phase === "connecting" || state.phase === "greeting" ? drop(state, roll) : [state, []];
+    case "say":
+      return state.phase === "ready" && state.outbox.length > 0 ? drop(state, roll) : [state, []];
+  }
+}
+
+export function step(state: State, input: Input): [State, Command[]] {
+  switch (input.type) {
+    case "open":
+      return state.phase === "idle" || state.phase === "closed" ? start({ ...state, attempt: 0 }) : [state, []];
+    case "connected":
+      if (state.phase !== "connecting") return [state, []];
+      return enter(state, "greeting", [
+        { do: "hello", resume: state.session && { ...state.session, last_seq: state.lastSeq } },
+      ]);
+    case "ready":
+      return state.phase === "greeting" ? begin(state, input.ready) : [state, []];
+    case "event":
+      return receive(state, input.name, input.payload);
+    case "say": {
+      if (state.outbox.length >= OUTBOX_SIZE) return [state, [{ do: "failed", id: input.say.id }]];
+      const next = { ...state, outbox: [...state.outbox, input.say] };
+      if (state.phase !== "ready") return [next, []];
+      return [next, [{ do: "say", payload: input.say }, { do: "timer", name: "say", ms: SAY_TIMEOUT_MS }]];
+    }
+    case "accepted":
+      return settle(state, input.id, false);
+    case "refused":
+      return settle(state, input.id, true);
+    case "dropped":
+      return drop(state, input.roll, input.fatal);
+    case "timer":
+      return ring(state, input.name, input.roll ?? 1);
+    case "online":
+      return state.phase === "waiting" ? start(state) : [state, []];
+    case "close":
+      return enter({ ...state, session: null, ackPending: false, attempt: 0 }, "idle", [...cancelAll(), { do: "disconnect" }]);
+  }
+}
