@@ -9,6 +9,7 @@ import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -18,6 +19,11 @@ Report = Callable[[str, int, int], None]
 """Called with a stage, and how many bytes of how many are done (0 of 0 when the client does not say)."""
 
 STALL_SECONDS = 900.0
+HUB_CLIENT = """
+import sys, huggingface_hub as hub
+name, _, revision = sys.argv[1].partition("@")
+hub.snapshot_download(name, revision=revision or None, local_dir=sys.argv[2], allow_patterns=sys.argv[3:])
+"""
 
 
 class FetchFailed(Exception):
@@ -77,11 +83,9 @@ def _npm(package: str, folder: Path, report: Report) -> None:
 def _hub(entry: Entry, into: Path, report: Report) -> None:
     report("downloading", 0, 0)
     for package in entry.packages:
-        code = "import sys; from huggingface_hub import snapshot_download as get; repo, _, revision = sys.argv[1].partition('@');"
-        code += " get(repo, revision=revision or None, local_dir=sys.argv[2], allow_patterns=sys.argv[3:])"
         prefix = f"{entry.folder}/" if entry.folder else ""
         patterns = [prefix + file.pattern for file in entry.files]
-        _run([sys.executable, "-c", code, package, str(into / ".hub"), *patterns], package, str)
+        _run([sys.executable, "-c", HUB_CLIENT, package, str(into / ".hub"), *patterns], package, str)
     _copy(entry, [into / ".hub"], into)
     shutil.rmtree(into / ".hub")
 
@@ -163,10 +167,10 @@ def _members(archive: Path) -> Iterator[Iterator[tuple[str, Callable[[], IO[byte
     """The regular files of a wheel or an npm tarball, each with a way to open it."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as wheel:
-            yield ((i.filename, lambda i=i: wheel.open(i)) for i in wheel.infolist() if not i.is_dir())
+            yield ((info.filename, partial(wheel.open, info)) for info in wheel.infolist() if not info.is_dir())
         return
     with tarfile.open(archive) as tar:
-        yield ((i.name, lambda i=i: _regular(tar, i)) for i in tar if i.isfile())
+        yield ((info.name, partial(_regular, tar, info)) for info in tar if info.isfile())
 
 
 def _regular(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
