@@ -101,7 +101,7 @@ class Phone:
 
 @dataclass(frozen=True, slots=True)
 class Viseme:
-    """A key of the mouth's curve: viseme `id` (index into `pipelines.core.lipsync.OCULUS_15`) has `weight` at `t`."""
+    """A key of the mouth's curve: viseme `id` (index into `pipelines.core.visemes.OCULUS_15`) has `weight` at `t`."""
 
     t: int
     id: int

@@ -230,7 +230,7 @@ class ClauseSplitter:
         return self._tokens[count - 1].c1
 
     def _cost(self, count: int) -> int:
-        """How much a cut after `count` words hurts: -1 at a comma, 0 between two phrases, up to 4 inside a quotation."""
+        """How much a cut after `count` words hurts: -1 at a comma, 0 between two phrases, up to 4 in a quotation."""
         word, following = self._tokens[count - 1], self._tokens[count]
         if word.enclosed:
             return 4

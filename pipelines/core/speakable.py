@@ -13,7 +13,7 @@ _RULES: tuple[tuple[str, str], ...] = (
     (
         "url",
         r"<?(?:(?:https?|ftp)://|(?=www\.\w))(?:[^\s/?#@>]+@)?(?:www\.)?(?P<host>[\w-]+(?:\.[\w-]+)*)(?::\d+)?(?:[/?#](?:[^\s<>\"”»]*[\w/=&-])?)?>?",
-    ),  # fmt: skip
+    ),
     ("tag", r"</?[a-zA-Z][a-zA-Z0-9-]*(?:\s[^<>\n]*)?/?>|<!--.*?-->"),
     ("entity", r"&(?:#\d{1,7}|#x[0-9a-fA-F]{1,6}|[a-zA-Z]{2,8});"),
     ("rule", r"(?m:^[ \t]*(?:[-*_=][ \t]*){3,}$|^[ \t]*\|?[ \t:|-]*-{2,}[ \t:|-]*\|?[ \t]*$)"),
@@ -27,7 +27,7 @@ _RULES: tuple[tuple[str, str], ...] = (
     (
         "hidden",
         r"[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\uffff]+",
-    ),  # fmt: skip
+    ),
     ("shout", r"(?P<once>[!?,;:。！？、])(?P=once)+|(?P<dots>\.\.\.)\.+"),
 )
 _PATTERN = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _RULES), re.DOTALL)
