@@ -1,0 +1,126 @@
+"""Text to speech in a worker process: Piper.
+
+piper-tts is GPL-3.0. This is the only file that imports it, and it runs in a process of its own: the server talks to it
+through a pipe and works without it.
+"""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import soxr
+from numpy.typing import NDArray
+from piper import PiperVoice
+from piper.config import PiperConfig
+from piper.patch_voice_with_alignment import add_alignment_output
+
+from pipelines.workers import phones
+from pipelines.workers.child import CallFailed, Cancelled, Reply
+from pipelines.workers.framing import Header
+
+OUTPUT_RATE = 24_000
+LONGEST_TEXT = 1_000
+GAIN, PEAK = 1.5, 0.95
+AUDIBLE = 0.008  # of the clause's peak; below it is the silence before speech
+
+Array = NDArray[np.float32]
+
+
+class Speaker:
+    """One Piper voice. `threads` belong to the synthesis; an idle voice does not spin."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        config = PiperConfig.from_dict(json.loads(path.with_name(path.name + ".json").read_text(encoding="utf-8")))
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        session = onnxruntime.InferenceSession(_with_durations(path), options, providers=["CPUExecutionProvider"])
+        self._voice = PiperVoice(session=session, config=config)
+        self._symbols = {ids[0]: symbol for symbol, ids in config.phoneme_id_map.items()}
+        self.rate = config.sample_rate
+        self.language = config.espeak_voice
+
+    def speak(self, text: str, cancelled: Cancelled) -> tuple[Array, list[phones.Timed]]:
+        """Audio at the voice's rate and its symbols with their samples, which sum to the audio's length."""
+        pieces: list[Array] = []
+        timed: list[phones.Timed] = []
+        for sentence in self._voice.phonemize(text):
+            if cancelled():
+                break
+            ids = self._voice.phonemes_to_ids(sentence)
+            audio, samples = self._voice.phoneme_ids_to_audio(ids, include_alignments=True)
+            symbols = [self._symbols.get(i, phones.PAD) for i in ids]
+            if samples is not None and len(samples) == len(ids) and int(samples.sum()) == len(audio):
+                timed += zip(symbols, (int(n) for n in samples), strict=True)
+            else:
+                timed += phones.guess(symbols, len(audio))
+            pieces.append(audio.astype(np.float32))
+        return (np.concatenate(pieces) if pieces else np.zeros(0, np.float32)), timed
+
+    def pronounce(self, word: str) -> list[str]:
+        return [symbol for sentence in self._voice.phonemize(word) for symbol in sentence]
+
+
+class Voices:
+    """The default voice is loaded at the start, the others when they are first asked for."""
+
+    def __init__(self, paths: Mapping[str, str], default: str, threads: int) -> None:
+        self._paths = {name: Path(path) for name, path in paths.items()}
+        self._threads = threads
+        self._loaded: dict[str, Speaker] = {}
+        self._speaker(default).speak("Hello there.", lambda: False)  # so that the first user does not wait
+
+    def about(self) -> Header:
+        return {"voices": sorted(self._paths)}
+
+    def call(self, op: str, args: Mapping[str, Any], payload: bytes, cancelled: Cancelled) -> Reply:
+        text = str(args["text"])
+        if len(text) > LONGEST_TEXT:
+            raise CallFailed(f"a clause of {len(text)} characters", retryable=False)
+        speaker = self._speaker(str(args["voice"]))
+        audio, timed = speaker.speak(text, cancelled)
+        if not len(audio):
+            return {"phones": [], "words": []}, b""
+        resampled: Array = soxr.resample(audio, speaker.rate, OUTPUT_RATE)
+        said = phones.rescale(phones.fold(timed), speaker.rate, OUTPUT_RATE, len(resampled))
+        lead = args.get("lead_ms")
+        start = 0 if lead is None else silence_before(resampled, lead * OUTPUT_RATE // 1000)
+        resampled, said = resampled[start:], phones.fit(said, start, len(resampled) - start)
+        words = phones.words(text, said, speaker.pronounce)
+        return {"phones": said, "words": words}, pcm16(resampled)
+
+    def _speaker(self, name: str) -> Speaker:
+        if name not in self._paths:
+            raise CallFailed(f"no voice is called {name!r}", retryable=False)
+        if name not in self._loaded:
+            self._loaded[name] = Speaker(self._paths[name], self._threads)
+        return self._loaded[name]
+
+
+def silence_before(audio: Array, lead: int) -> int:
+    """How many samples may be cut from the start so that `lead` remain before the first audible one."""
+    loudness = np.abs(audio)
+    return max(0, int(np.argmax(loudness > AUDIBLE * loudness.max())) - lead)
+
+
+def pcm16(audio: Array) -> bytes:
+    """One gain for every clause, so that loudness does not jump between them; less where it would clip."""
+    gain = min(GAIN, PEAK / max(float(np.abs(audio).max(initial=0)), 1e-6))
+    return (audio * (gain * 32767)).astype("<i2").tobytes()
+
+
+def _with_durations(path: Path) -> bytes:
+    """The voice's graph with the samples of each symbol as a second output."""
+    model = onnx.load(str(path))
+    with suppress(ValueError):  # the voice has that output already, or cannot have it: `speak` sees which
+        add_alignment_output(model)
+    return bytes(model.SerializeToString())
+
+
+def load(config: Mapping[str, Any]) -> Voices:
+    return Voices(config["voices"], config["default"], config["threads"])
