@@ -128,7 +128,6 @@ def limit_threads(count: int) -> None:
     """Before any native library is loaded: they read the C environment once, at load."""
     for name in THREAD_VARIABLES:
         os.putenv(name, str(count))
-    os.putenv("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
 """The server's side of a worker process: start it, keep it, ask it, and let it die without taking anyone along.
 
 `run()` owns the process and the task that reads it; it is the one thing to start, in a TaskGroup. Everything else may
-be called from any task of the same loop. Tasks are created only inside `run()`'s own TaskGroup.
+be called from any task of the same loop. Tasks are created inside `run()`'s own TaskGroup, and by `running()`, which
+waits for them itself so that an error of its block is not wrapped in a group.
 """
 
 import asyncio
@@ -75,6 +76,10 @@ class WorkerProcess:
         self._last_id = 0
         self._heard_at = 0.0
         self._starts = 0
+
+    @property
+    def spec(self) -> WorkerSpec:
+        return self._spec
 
     @property
     def state(self) -> State:
@@ -272,13 +277,13 @@ class WorkerProcess:
 @asynccontextmanager
 async def running(*workers: WorkerProcess) -> AsyncIterator[None]:
     """Run workers for the length of a block, for programs and tests that have no TaskGroup of their own."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(worker.run(), name="worker") for worker in workers]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
+    tasks = [asyncio.create_task(worker.run(), name=f"worker {worker.spec.kind}") for worker in workers]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _receive(process: Process) -> tuple[Header, bytes] | None:

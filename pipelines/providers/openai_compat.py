@@ -1,0 +1,163 @@
+"""Chat by any OpenAI-compatible endpoint, embedded or remote, through the `openai` client."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import httpx2
+import openai
+from openai import AsyncOpenAI, AsyncStream, DefaultAsyncHttpxClient
+from openai.types.chat import ChatCompletionChunk
+
+from pipelines.providers.base import ChatMessage, LlmCapabilities, LlmOptions, ProviderError
+
+UNAVAILABLE = "I cannot answer just now. Please try again in a moment."
+SLOW = "I am taking too long to answer. Please try again."
+MISCONFIGURED = "I am not set up correctly and cannot answer. The owner of this assistant has to mend it."
+TOO_LONG = "That is more than I can think about at once. Please ask with fewer words."
+
+LOCAL_PAUSE = 0.05
+
+Weather = (openai.APIError, httpx2.HTTPError, json.JSONDecodeError, TimeoutError)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where to ask, and with which key. A `local` one is never reached through the environment's proxy."""
+
+    base_url: str
+    api_key: str
+    local: bool = False
+
+
+class OpenAiLlm:
+    """`endpoint` is asked before every call, because an embedded server that was restarted has another port.
+
+    `first_token_timeout` and `stall_timeout` are seconds: until the first text, and between two pieces of it.
+    Parameters that an endpoint says it does not know are left out from then on.
+    """
+
+    def __init__(
+        self,
+        endpoint: Callable[[], Awaitable[Endpoint]],
+        capabilities: LlmCapabilities,
+        *,
+        first_token_timeout: float = 5.0,
+        stall_timeout: float = 10.0,
+    ) -> None:
+        self._endpoint = endpoint
+        self._capabilities = capabilities
+        self._first_token_timeout = first_token_timeout
+        self._stall_timeout = stall_timeout
+        self._clients: dict[Endpoint, AsyncOpenAI] = {}
+        self._unknown: frozenset[str] = frozenset()
+
+    @property
+    def capabilities(self) -> LlmCapabilities:
+        return self._capabilities
+
+    async def stream(self, messages: Sequence[ChatMessage], options: LlmOptions) -> AsyncGenerator[str]:
+        """Text deltas. Closing the iterator closes the connection. Raises ProviderError."""
+        deadline = asyncio.get_running_loop().time() + self._first_token_timeout
+        try:
+            async with asyncio.timeout_at(deadline):
+                response = await self._ask(messages, options)
+        except Weather as error:
+            raise translated(error) from error
+        async with response:
+            pieces = aiter(response)
+            while True:
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        piece = await anext(pieces)
+                except StopAsyncIteration:
+                    return
+                except Weather as error:
+                    raise translated(error) from error
+                if piece.choices and (text := piece.choices[0].delta.content):
+                    yield text
+                    deadline = asyncio.get_running_loop().time() + self._stall_timeout
+
+    async def warm(self, messages: Sequence[ChatMessage]) -> None:
+        """Let the server read a prompt's beginning now, so that it need not when the question comes. Raises
+        ProviderError."""
+        async for _ in self.stream(messages, LlmOptions(max_tokens=1)):
+            pass
+
+    async def close(self) -> None:
+        """Close the connections; the provider may be used again."""
+        clients, self._clients = self._clients, {}
+        for client in clients.values():
+            await client.close()
+
+    async def _ask(self, messages: Sequence[ChatMessage], options: LlmOptions) -> AsyncStream[ChatCompletionChunk]:
+        while True:
+            endpoint = await self._endpoint()
+            wanted: dict[str, Any] = {"max_tokens": options.max_tokens, "temperature": options.temperature}
+            if options.stop:
+                wanted["stop"] = list(options.stop)
+            if "max_tokens" in self._unknown:
+                wanted["max_completion_tokens"] = options.max_tokens
+            try:
+                client = await self._client(endpoint)
+                response = await client.chat.completions.create(
+                    model=self._capabilities.model,
+                    messages=[{"role": m.role, "content": m.content} for m in messages],  # type: ignore[misc]
+                    stream=True,
+                    **{name: value for name, value in wanted.items() if name not in self._unknown},
+                )
+                return cast(AsyncStream[ChatCompletionChunk], response)
+            except openai.APITimeoutError:
+                raise
+            except openai.APIConnectionError:
+                if not endpoint.local:
+                    raise
+                await asyncio.sleep(LOCAL_PAUSE)  # it is being restarted; the caller's deadline ends this
+            except openai.BadRequestError as error:
+                if error.param not in wanted or error.param in self._unknown:
+                    raise
+                self._unknown |= {error.param}
+
+    async def _client(self, endpoint: Endpoint) -> AsyncOpenAI:
+        client = self._clients.get(endpoint)
+        if client is None:
+            await self.close()
+            client = self._clients[endpoint] = AsyncOpenAI(
+                base_url=endpoint.base_url,
+                api_key=endpoint.api_key or "none",
+                max_retries=0,
+                timeout=httpx2.Timeout(60, connect=self._first_token_timeout),
+                http_client=DefaultAsyncHttpxClient(trust_env=not endpoint.local),
+            )
+        return client
+
+
+def fixed(endpoint: Endpoint) -> Callable[[], Awaitable[Endpoint]]:
+    """An endpoint that stays where it is."""
+
+    async def answer() -> Endpoint:
+        return endpoint
+
+    return answer
+
+
+def translated(error: Exception) -> ProviderError:
+    """What the failure of an endpoint means to us and to the visitor."""
+    detail = f"{type(error).__name__}: {error}"
+    match error:
+        case TimeoutError() | openai.APITimeoutError() | httpx2.TimeoutException():
+            return ProviderError(detail, retryable=True, public=SLOW)
+        case openai.RateLimitError(code="insufficient_quota"):
+            return ProviderError(detail, retryable=False, public=MISCONFIGURED)
+        case openai.AuthenticationError() | openai.PermissionDeniedError() | openai.NotFoundError():
+            return ProviderError(detail, retryable=False, public=MISCONFIGURED)
+        case openai.BadRequestError() if "context" in detail or "too long" in detail:
+            return ProviderError(detail, retryable=False, public=TOO_LONG)
+        case openai.RateLimitError():
+            return ProviderError(detail, retryable=True, public=UNAVAILABLE)
+        case openai.APIStatusError() if error.status_code < 500:
+            return ProviderError(detail, retryable=False, public=UNAVAILABLE)
+        case _:
+            return ProviderError(detail, retryable=True, public=UNAVAILABLE)
