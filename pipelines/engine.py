@@ -8,24 +8,16 @@ from pipelines.channel import Channel
 from pipelines.face import face
 from pipelines.frames import Citation, Cue, Failed, Frame, SpeechChunk, TextDelta, Transcript, UserText, Utterance
 from pipelines.ports import Bot, Clock, Conversation, FinishReason, Guard, Ids, Journal, Retriever
-from pipelines.providers.base import ChatMessage, Llm, LlmOptions, Stt, Tts
+from pipelines.providers.base import ChatMessage, Llm, LlmOptions, ProviderError, Stt, Tts
 from pipelines.stage import Stage, run
 from pipelines.text import Retrieve, Think, text
-from pipelines.voice import Hear, Speak, voice
+from pipelines.voice import Cut, Hear, Speak, voice
 
 HISTORY_MESSAGES = 8
 
 
 class NothingSaid(Exception):
     """The audio holds no speech."""
-
-
-class HearingFailed(Exception):
-    """Speech could not be recognised now; `public` may be shown."""
-
-    def __init__(self, public: str) -> None:
-        super().__init__(public)
-        self.public = public
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +54,7 @@ class Engine:
     default_voice: str = ""
 
     def stages(self, bot: Bot, history: Sequence[ChatMessage], *, voiced: bool, faced: bool) -> list[Stage]:
-        """The pipeline of one reply: text, with a voice, with a voice and a face. Enter with `UserText` or `Transcript`."""
+        """The pipeline of one reply: text, or voice, or face. Enter with `UserText` or `Transcript`."""
         think = Think(
             self.llm,
             self.guard,
@@ -75,8 +67,29 @@ class Engine:
         words = text(Retrieve(self.retriever, bot), think)
         if not voiced:
             return words
-        spoken = voice(Hear(self.stt), words, Speak(self.tts, bot.voice_id or self.default_voice))
+        spoken = voice(Hear(self.stt), words, Speak(self.tts, self._voice(bot)))
         return face(spoken) if faced else spoken
+
+    def saying(self, bot: Bot, *, voiced: bool, faced: bool) -> list[Stage]:
+        """The pipeline of words that are already known, such as a greeting. Enter with `TextDelta`."""
+        spoken: list[Stage] = [Cut(), Speak(self.tts, self._voice(bot))] if voiced else [Cut()]
+        return face(spoken) if faced else spoken
+
+    def _voice(self, bot: Bot) -> str:
+        return bot.voice_id or self.default_voice
+
+    def language_problems(self, bot: Bot, *, voiced: bool) -> list[str]:
+        """What a visitor of this bot should know about its language and the models that are installed."""
+        if not voiced:
+            return []
+        language = bot.language.split("-")[0].lower()
+        problems = []
+        if language not in self.stt.capabilities.languages:
+            problems.append(f"No installed model understands spoken “{bot.language}”. You can type instead.")
+        voices = {voice.id: voice.language.split("-")[0].lower() for voice in self.tts.capabilities.voices}
+        if voices.get(self._voice(bot), language) != language:
+            problems.append(f"No installed voice speaks “{bot.language}”; the answer is read by another one.")
+        return problems
 
     async def respond(
         self,
@@ -91,7 +104,8 @@ class Engine:
     ) -> Answer:
         """Run one whole turn and journal both sides. Exactly one of `text` and `audio` (mono PCM16 at INPUT_RATE).
 
-        Raises NothingSaid, HearingFailed, JournalUnavailable. TTS and LLM failures are in `degraded` and `finish_reason`.
+        Raises NothingSaid, ProviderError when speech cannot be recognised, JournalUnavailable. Failures of the model and of
+        the voice are in `degraded` and `finish_reason`.
         """
         started = self.clock.monotonic()
         transcript: str | None = None
@@ -120,13 +134,14 @@ class Engine:
     async def _hear(self, audio: bytes, language: str) -> Transcript:
         out: Channel[Frame] = Channel(8)
         heard: Transcript | None = None
+        failed: Failed | None = None
         async with asyncio.TaskGroup() as group:
             group.create_task(run([Hear(self.stt)], Utterance(0, 0, audio, language), out))
             async for frame in out:
-                if isinstance(frame, Failed):
-                    raise HearingFailed(frame.message)
-                if isinstance(frame, Transcript):
-                    heard = frame
+                failed = frame if isinstance(frame, Failed) else failed
+                heard = frame if isinstance(frame, Transcript) else heard
+        if failed:
+            raise ProviderError(failed.message, retryable=failed.retryable, public=failed.message)
         if heard is None:
             raise NothingSaid
         return heard

@@ -43,7 +43,9 @@ class Retrieve:
                 await outbox.send(Failed(frame.turn, "retrieval", error.public, error.retryable))
             for n, passage in enumerate(passages, 1):
                 await outbox.send(
-                    Citation(frame.turn, n, passage.document_id, passage.title, passage.url, passage.text, passage.score)
+                    Citation(
+                        frame.turn, n, passage.document_id, passage.title, passage.url, passage.text, passage.score
+                    )
                 )
             await outbox.send(Question(frame.turn, frame.text, passages))
 
@@ -101,7 +103,9 @@ class Think:
                         said = True
                         await outbox.send(TextDelta(turn, delta))
             if not said:
-                raise ProviderError("the model ended without a word", retryable=True, public="The model gave no answer.")
+                raise ProviderError(
+                    "the model ended without a word", retryable=True, public="The model gave no answer."
+                )
         except (ProviderError, TimeoutError) as error:
             failed = error if isinstance(error, ProviderError) else _STALLED
             if not said:

@@ -5,8 +5,9 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from pipelines.channel import Channel
-from pipelines.core.clauses import ClauseSplitter, speakable
-from pipelines.frames import Clause, Failed, Frame, TextDelta, Utterance, Word
+from pipelines.core.clauses import ClauseSplitter
+from pipelines.core.speakable import spoken
+from pipelines.frames import Clause, Failed, Frame, TextDelta, Utterance
 from pipelines.providers.base import ProviderError, Stt, Tts
 from pipelines.stage import Stage
 
@@ -63,12 +64,12 @@ class Speak:
             await outbox.send(frame)
             if not isinstance(frame, Clause) or mute:
                 continue
-            spoken = speakable(frame.text)
-            if not spoken:
+            words, origins = spoken(frame.text)
+            if not words:
                 continue
             start = clock
             try:
-                async with aclosing(self._tts.speak(spoken, self._voice)) as chunks:  # type: ignore[type-var]
+                async with aclosing(self._tts.speak(words, self._voice)) as chunks:  # type: ignore[type-var]
                     async for chunk in chunks:
                         placed = replace(
                             chunk,
@@ -77,7 +78,7 @@ class Speak:
                             t0=start + chunk.t0,
                             text=frame.text,
                             c0=frame.c0,
-                            words=_within(frame.text, spoken, chunk.words),
+                            words=tuple(replace(w, c0=origins[w.c0], c1=origins[w.c1 - 1] + 1) for w in chunk.words),
                         )
                         clock = placed.t0 + placed.samples
                         await outbox.send(placed)
@@ -86,19 +87,6 @@ class Speak:
                 await outbox.send(Failed(frame.turn, "tts", error.public, error.retryable))
 
 
-def _within(text: str, spoken: str, words: tuple[Word, ...]) -> tuple[Word, ...]:
-    """The words of `spoken` at their places in `text`, from which it was made by leaving marks out."""
-    if text == spoken:
-        return words
-    placed, at = [], 0
-    for word in words:
-        found = text.find(spoken[word.c0 : word.c1], at)
-        start, at = (found, found + word.c1 - word.c0) if found >= 0 else (at, at)
-        placed.append(replace(word, c0=start, c1=at))
-    return tuple(placed)
-
-
 def voice(hear: Hear | None, text: Sequence[Stage], speak: Speak) -> list[Stage]:
     """Enter with `Utterance` (when it hears), `Transcript` or `UserText`; adds `Clause` and `SpeechChunk` to the text."""
     return [*([hear] if hear else []), *text, Cut(), speak]
-

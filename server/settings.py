@@ -50,9 +50,13 @@ class Settings(BaseSettings):
     secret_key: SecretStr = Field(
         SecretStr(""), description="Signs tokens, encrypts stored keys; made in the data directory when SQLite is used"
     )
-    database_url: str = Field("", description="sqlite+aiosqlite:///... (default, in the data directory) or postgresql+asyncpg://...")
+    database_url: str = Field(
+        "", description="sqlite+aiosqlite:///... (default, in the data directory) or postgresql+asyncpg://..."
+    )
     redis_url: str = Field("", description="For many machines: limits and live state; unused on one machine")
-    trusted_proxies: int = Field(0, description="How many proxies in front are believed about the client's address", ge=0)
+    trusted_proxies: int = Field(
+        0, description="How many proxies in front are believed about the client's address", ge=0
+    )
     log_level: str = Field("info", description="debug, info, warning, error")
     log_format: str = Field("auto", description="json, console, or auto (console on a terminal)")
     shutdown_seconds: float = Field(8.0, description="How long running turns may finish after SIGTERM", ge=0)

@@ -1,14 +1,14 @@
 """The events of namespace `/chat`, both directions, and the binary header: one versioned contract.
 
-Exported as JSON Schema (`machineavatars wire`), from which the widget's TypeScript types are made. Times named `t`, `t0`,
-`len`, `played` are output samples of one response; `mic_t` is input samples since the session's start.
+Exported as JSON Schema (`machineavatars wire`), from which the widget's TypeScript types are made. Times named `t`,
+`t0`, `len`, `played` are output samples of one response; `mic_t` is input samples since the session's start.
 Clients ignore events and fields that they do not know; the server refuses fields it does not know.
 """
 
 import struct
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
-from typing import Any, Literal, Union
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -46,7 +46,7 @@ HEADER_BYTES = _HEADER.size  # 24
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """One binary message: the 24-byte header, little endian, and its payload. `t` is samples since the stream's start."""
+    """One binary message: the 24-byte header, little endian, and its payload. `t` is samples since the start."""
 
     kind: Kind
     seq: int
@@ -101,11 +101,14 @@ class Resume(_Strict):
 
 
 class Hello(_Strict):
+    """`greet` asks for the bot's spoken greeting when the conversation is new."""
+
     proto: int = VERSION
     locale: str = "en-US"
     caps: Caps = Caps()
     chatbot_id: str
     conversation_id: str | None = None
+    greet: bool = False
     resume: Resume | None = None
 
 
@@ -130,10 +133,6 @@ class MicClear(_Strict):
     """Forget what the microphone has said since the last turn."""
 
 
-class Typing(_Strict):
-    pass
-
-
 class Config(_Strict):
     """Change what the session does: voice answers on or off."""
 
@@ -142,11 +141,6 @@ class Config(_Strict):
 
 class Ping(_Strict):
     c: float
-
-
-class Feedback(_Strict):
-    rid: int = Field(ge=1)
-    score: Literal[-1, 1]
 
 
 class Play(_Strict):
@@ -173,16 +167,14 @@ class Ack(_Strict):
     seq: int = Field(ge=0)
 
 
-CLIENT_EVENTS: dict[str, type[BaseModel]] = {
+CLIENT_EVENTS: dict[str, type[_Strict]] = {
     "hello": Hello,
     "say": Say,
     "mic.commit": MicCommit,
     "mic.clear": MicClear,
     "ptt": Ptt,
-    "typing": Typing,
     "config": Config,
     "ping": Ping,
-    "feedback": Feedback,
     "play": Play,
     "stop": Stop,
     "barge": Barge,
@@ -197,7 +189,7 @@ class _Event(BaseModel):
     """Envelope: `seq` is per session, gapless."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    v: Literal[1] = VERSION
+    v: Literal[1] = 1
     seq: int = 0
     ts: float = 0
 
@@ -277,6 +269,8 @@ class SttFinal(_Event):
 
 
 class RespStart(_Event):
+    """A reply begins; `message_id` and `conversation_id` are those of REST."""
+
     rid: int
     turn: int
     kind: Literal["answer", "filler", "greeting", "backchannel"]
@@ -286,6 +280,8 @@ class RespStart(_Event):
 
 
 class Txt(_Event):
+    """The `i`-th piece of the reply's text, from 0."""
+
     rid: int
     i: int
     d: str
@@ -305,7 +301,7 @@ class Seg(_Event):
 
 
 class Face(_Event):
-    """Mouth keys of segment `n`: rows are [dt, id, weight], `dt` samples since `t0`, `id` indexes `ready.face.names`."""
+    """Mouth keys of segment `n`: rows are [dt, id, weight]; `dt` samples since `t0`, `id` in `ready.face.names`."""
 
     rid: int
     n: int
@@ -350,6 +346,8 @@ class Citation(_Event):
 
 
 class Heard(_Strict):
+    """What reached the listener: samples played, and the reply's text up to the last whole word of them."""
+
     samples: int
     chars: int
     text: str
@@ -464,14 +462,16 @@ SERVER_EVENTS: dict[str, type[_Event]] = {
 }
 EVENT_NAMES: dict[type[_Event], str] = {model: name for name, model in SERVER_EVENTS.items()}
 
-ServerEvent = Union[tuple(SERVER_EVENTS.values())]  # noqa: UP007
-ClientEvent = Union[tuple(CLIENT_EVENTS.values())]  # noqa: UP007
+ServerEvent = _Event
+ClientEvent = _Strict
 
 
 def json_schema() -> dict[str, Any]:
-    """One JSON Schema document: `$defs` holds every event, `x-events` maps direction and event name to its definition."""
+    """One JSON Schema document: `$defs` holds every event, `x-events` maps direction and name to its definition."""
     names = {**{f"C:{n}": m for n, m in CLIENT_EVENTS.items()}, **{f"S:{n}": m for n, m in SERVER_EVENTS.items()}}
-    keyed = [(key, "validation" if key.startswith("C:") else "serialization", TypeAdapter(m)) for key, m in names.items()]
+    keyed = [
+        (key, "validation" if key.startswith("C:") else "serialization", TypeAdapter(m)) for key, m in names.items()
+    ]
     keyed.append(("A:say", "serialization", TypeAdapter(SayAck)))
     refs, schema = TypeAdapter.json_schemas(keyed, ref_template="#/$defs/{model}")  # type: ignore[arg-type]
     target = {key: ref["$ref"].rsplit("/", 1)[1] for (key, _), ref in refs.items()}
@@ -485,7 +485,7 @@ def json_schema() -> dict[str, Any]:
             "server": {key[2:]: name for key, name in target.items() if key.startswith("S:")},
             "ack": {key[2:]: name for key, name in target.items() if key.startswith("A:")},
         },
-        "x-binary-header": "u8 version, u8 kind, u8 flags, u8 channels, u32 seq, u32 rid, u32 rate, u64 t; little endian",
+        "x-binary-header": "<u8 version, u8 kind, u8 flags, u8 channels, u32 seq, u32 rid, u32 rate, u64 t",
     }
 
 

@@ -1,0 +1,148 @@
+"""All live sessions in one TaskGroup: opened by a hello, kept while their socket is away, drained last."""
+
+import asyncio  # create_task only inside the hub's TaskGroup
+from contextlib import AsyncExitStack
+from typing import Self
+
+import structlog
+
+from api._kit.auth import Principal
+from api._kit.errors import BadRequest, ChatbotUnavailable, Forbidden, NotFound, Unavailable
+from api._kit.ports import Bots, Conversations
+from pipelines.ports import Bot, JournalUnavailable, UnknownConversation
+from server import wire
+from server.core.stream import ResumeGap
+from server.outgoing import Link
+from server.session import Parts, Session
+
+TTL = 120
+"""Seconds that a session outlives its socket."""
+SWEEP = 5.0
+
+log = structlog.get_logger()
+
+
+class Hub:
+    """Use as an async context manager: every session ends before it is left."""
+
+    def __init__(self, parts: Parts, bots: Bots, conversations: Conversations, *, max_sessions: int) -> None:
+        self._parts, self._bots, self._conversations, self._max = parts, bots, conversations, max_sessions
+        self._clock = parts.engine.clock
+        self._sessions: dict[str, Session] = {}
+        self._owners: dict[str, tuple[str, str]] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._away: dict[str, float] = {}
+        self._stack = AsyncExitStack()
+        self._group: asyncio.TaskGroup
+        self.draining = False
+
+    async def __aenter__(self) -> Self:
+        self._group = await self._stack.enter_async_context(asyncio.TaskGroup())
+        self._sweeper = self._group.create_task(self._sweep(), name="hub sweeper")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._sweeper.cancel()
+        for task in self._tasks.values():
+            task.cancel()
+        await self._stack.aclose()
+
+    async def open(self, principal: Principal, hello: wire.Hello) -> tuple[Session, dict[str, object]]:
+        """A session for this hello, and its `ready`; `join` it when that has been sent. Raises ApiError."""
+        if self.draining:
+            raise Unavailable("The server is restarting. Please try again in a moment.", retry_after=1)
+        if hello.proto != wire.VERSION:
+            raise BadRequest(f"This server speaks protocol {wire.VERSION}, not {hello.proto}")
+        bot = await self._bot(principal, hello.chatbot_id)
+        if hello.resume and (session := self._resumable(principal, hello)):
+            return session, self._resume(session, hello.resume)
+        if len(self._sessions) >= self._max:
+            raise Unavailable("Too many people are talking right now. Please try again in a moment.", retry_after=2)
+        return await self._new(principal, bot, hello)
+
+    async def _bot(self, principal: Principal, chatbot_id: str) -> Bot:
+        if principal.kind == "visitor" and principal.chatbot_id != chatbot_id:
+            raise Forbidden("This token is for another chatbot.")
+        bot = await self._bots.find(chatbot_id, draft=principal.kind == "account")
+        if bot is None or bot.organization_id != principal.organization_id:
+            raise NotFound("No such chatbot.")
+        if bot.status in ("paused", "maintenance", "trashed"):
+            raise ChatbotUnavailable(retry_after=60)
+        return bot
+
+    async def join(self, session: Session, link: Link) -> None:
+        """Send the session's events to `link` from now on; the socket before it, if it still stands, is closed."""
+        self._away.pop(session.id, None)
+        old = session.outgoing.attach(link)
+        if old is not None:
+            await old.close("superseded")
+
+    async def _new(self, principal: Principal, bot: Bot, hello: wire.Hello) -> tuple[Session, dict[str, object]]:
+        try:
+            conversation = await self._conversations.open(
+                bot, principal.user_id, bot.type, conversation_id=hello.conversation_id, language=bot.language
+            )
+        except UnknownConversation:
+            raise NotFound("No such conversation.") from None
+        except JournalUnavailable:
+            raise Unavailable("Conversations cannot be kept right now.", retry_after=1) from None
+        session = Session(self._parts.engine.ids.new("ses"), bot, conversation, hello, self._parts)
+        self._sessions[session.id] = session
+        self._owners[session.id] = (principal.user_id, principal.organization_id)
+        ready = session.ready(TTL)
+        self._away[session.id] = self._clock.monotonic()
+        self._tasks[session.id] = self._group.create_task(self._live(session), name=f"session {session.id}")
+        self._parts.metrics.sessions.set(len(self._sessions))
+        return session, ready
+
+    def _resumable(self, principal: Principal, hello: wire.Hello) -> Session | None:
+        assert hello.resume is not None
+        session = self._sessions.get(hello.resume.sid)
+        owner = (principal.user_id, principal.organization_id)
+        if session is None or self._owners[session.id] != owner or not session.accepts(hello.resume.token):
+            return None
+        return session if session.bot.id == hello.chatbot_id else None
+
+    def _resume(self, session: Session, resume: wire.Resume) -> dict[str, object]:
+        recovered = True
+        try:
+            session.outgoing.resume(resume.last_seq)
+        except ResumeGap:
+            recovered = False
+        return session.ready(TTL, recovered=recovered)
+
+    async def _live(self, session: Session) -> None:
+        try:
+            await session.run()
+        except Exception:  # the last resort of a session: the others live on
+            log.exception("session failed", sid=session.id)
+            if session.outgoing.link:
+                await session.outgoing.link.close("protocol")
+        finally:
+            self._sessions.pop(session.id, None)
+            self._owners.pop(session.id, None)
+            self._tasks.pop(session.id, None)
+            self._away.pop(session.id, None)
+            self._parts.metrics.sessions.set(len(self._sessions))
+
+    def leave(self, session: Session, link: Link) -> None:
+        """`link` is gone; the session waits `TTL` seconds for another one."""
+        if session.outgoing.link is link:
+            session.outgoing.link = None
+        if session.outgoing.link is None and session.id in self._sessions:
+            self._away[session.id] = self._clock.monotonic()
+
+    async def _sweep(self) -> None:
+        while True:
+            await self._clock.sleep(SWEEP)
+            now = self._clock.monotonic()
+            for sid, since in list(self._away.items()):
+                if now - since >= TTL:
+                    self._tasks[sid].cancel()
+
+    async def drain(self, seconds: float) -> None:
+        """Refuse new sessions, tell the open ones, and let running replies end, at most `seconds`."""
+        self.draining = True
+        for session in self._sessions.values():
+            session.outgoing.send(wire.Draining(retry_ms=1000))
+        await asyncio.gather(*(session.finish(seconds) for session in self._sessions.values()))

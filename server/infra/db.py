@@ -1,0 +1,91 @@
+"""The database engine: SQLite for one machine, PostgreSQL for many, and the migrations that both share."""
+
+import asyncio
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Any, Final
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, event, make_url, text
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from api._kit.events import Event
+from api._kit.store import Database
+
+BUSY_MS: Final = 1_000
+STATEMENT_SECONDS: Final = 10
+_MIGRATION_LOCK: Final = 0x4D41  # any constant number: the advisory lock that concurrent migrations queue for
+
+
+def connect(url: str, *, announce: Callable[[Event], None] = lambda event: None) -> Database:
+    """The database at `url` (sqlite+aiosqlite or postgresql+asyncpg). Nothing is opened before the first use."""
+    return Database(engine(url), announce=announce)
+
+
+def engine(url: str) -> AsyncEngine:
+    """Raises ValueError for a database that is neither SQLite nor PostgreSQL."""
+    parsed = make_url(url)
+    match parsed.get_backend_name():
+        case "sqlite":
+            made = create_async_engine(parsed, connect_args={"timeout": BUSY_MS / 1000})
+            event.listen(made.sync_engine, "connect", _prepare_sqlite)
+            event.listen(made.sync_engine, "begin", _begin_sqlite)
+            return made
+        case "postgresql":
+            parsed = parsed.set(drivername="postgresql+asyncpg")
+            return create_async_engine(
+                parsed,
+                pool_size=10,
+                max_overflow=10,
+                pool_timeout=5,
+                pool_pre_ping=True,
+                connect_args={"timeout": 5, "command_timeout": STATEMENT_SECONDS},
+            )
+        case other:
+            raise ValueError(f"the database is SQLite or PostgreSQL, not {other}")
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    """Readers never wait for the writer, and a commit is on the disk when it returns."""
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MS}"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """A transaction that may write takes the write lock at once, so that it cannot fail half-way for want of it."""
+    writes = connection.get_execution_options().get("writes", True)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+async def migrate(url: str, revision: str = "head") -> None:
+    """Bring the database to `revision`. Safe to run from several processes at once."""
+    made = engine(url)
+    try:
+        async with made.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+            await connection.run_sync(_upgrade, revision)
+    finally:
+        await made.dispose()
+
+
+def _upgrade(connection: Connection, revision: str) -> None:
+    command.upgrade(_config(connection), revision)
+
+
+def _config(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(files("server.migrations")))
+    config.attributes["connection"] = connection
+    return config
+
+
+async def ping(database: Database) -> None:
+    """Raises what the database raises; waits a second at most."""
+    async with asyncio.timeout(1), database.engine.connect() as connection:
+        await connection.execution_options(writes=False)
+        await connection.execute(text("SELECT 1"))

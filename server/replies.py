@@ -1,0 +1,265 @@
+"""The replies of one conversation: the one being given, the one just cut, and what is kept of them."""
+
+import asyncio  # create_task only inside the session's TaskGroup
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import structlog
+
+from pipelines.core.heard import Heard
+from pipelines.engine import HISTORY_MESSAGES, Engine
+from pipelines.frames import OUTPUT_RATE, Failed, TextDelta, UserText
+from pipelines.ports import Bot, Conversation, FinishReason, JournalUnavailable
+from pipelines.providers.base import ChatMessage
+from pipelines.stage import Stage
+from server import wire
+from server.outgoing import Outgoing
+from server.reply import Reply
+from server.telemetry import Metrics
+
+Ack = Callable[[dict[str, object]], Awaitable[None]]
+CutReason = Literal["voice", "button", "typing", "superseded", "error"]
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a reply answers. `origin` is the monotonic time of the user's last sound or message; `marks` are the times
+    (monotonic) at which the ear and the recogniser were done with it."""
+
+    text: str
+    origin: float
+    marks: dict[str, float]
+    say: wire.Say | None = None
+    ack: Ack | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The first of reply `rid` is on its way."""
+
+    rid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Reply `rid` has been delivered and heard to its end, or was discarded."""
+
+    rid: int
+
+
+class Replies:
+    """At most one reply at a time. `tell` takes `Shown` and `Ended`."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        bot: Bot,
+        conversation: Conversation,
+        outgoing: Outgoing,
+        metrics: Metrics,
+        tell: Callable[[Shown | Ended], Awaitable[None]],
+        *,
+        voiced: bool,
+        faced: bool,
+    ) -> None:
+        self.speak = True
+        """Whether replies are spoken, where the client can hear them."""
+        self._engine, self._bot, self._conversation = engine, bot, conversation
+        self._outgoing, self._metrics, self._tell = outgoing, metrics, tell
+        self._voiced, self._faced = voiced, faced
+        self._history: list[ChatMessage] = []
+        self._reply: Reply | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._cut: Reply | None = None
+        self._finishing: asyncio.Task[None] | None = None
+        self._said: dict[str, str] = {}
+
+    @property
+    def current(self) -> int | None:
+        """The number of the reply being given."""
+        return self._reply.rid if self._reply else None
+
+    def message_of(self, client_id: str) -> str | None:
+        """The id of the message that was kept for the client's own id."""
+        return self._said.get(client_id)
+
+    async def recall(self) -> bool:
+        """Read the conversation so far; returns whether there is any."""
+        try:
+            self._history = list(await self._engine.journal.recent(self._conversation, HISTORY_MESSAGES))
+        except JournalUnavailable:
+            self._outgoing.health("database", "degraded")
+        return bool(self._history)
+
+    def answer(self, rid: int, asked: Asked, group: asyncio.TaskGroup) -> None:
+        """Begin to answer, while the user's words are being committed; nothing is shown before they are."""
+        voiced = self._voiced and self.speak and (asked.say is None or asked.say.speak)
+        self._reply = reply = self._new(rid, "answer", asked.origin, asked.marks, voiced=voiced)
+        recorded = group.create_task(self._record(asked), name="record")
+        self._task = group.create_task(self._answer(reply, asked, recorded), name=f"reply {rid}")
+
+    def greet(self, rid: int, origin: float, group: asyncio.TaskGroup) -> None:
+        """Say the bot's greeting."""
+        self._reply = reply = self._new(rid, "greeting", origin, {}, voiced=self._voiced)
+        self._task = group.create_task(self._greet(reply), name="greeting")
+
+    def ended(self, rid: int) -> bool:
+        """Forget reply `rid` if it is the present one; returns whether it was."""
+        if self._reply is None or self._reply.rid != rid:
+            return False
+        self._reply = self._task = None
+        return True
+
+    async def cancel(self, reason: CutReason, group: asyncio.TaskGroup) -> None:
+        """Stop the reply at once; what was heard of it is settled meanwhile, and before the next one begins."""
+        if self._reply is None or self._task is None:
+            return
+        reply, task = self._reply, self._task
+        self._reply = self._task = None
+        task.cancel()
+        await asyncio.wait({task})
+        if reply.started:
+            self._outgoing.send(wire.Cut(rid=reply.rid, fade_ms=30, reason=reason))
+            self._cut = reply
+            self._finishing = group.create_task(self._finish_cut(reply), name="finish cut")
+
+    async def settle(self, within: float) -> None:
+        """Wait for the running reply and for what is left of a cut one, at most `within` seconds."""
+        tasks = {task for task in (self._task, self._finishing) if task is not None}
+        if tasks:
+            await asyncio.wait(tasks, timeout=within)
+
+    def played(self, report: wire.Play) -> None:
+        """The client's word of what it hears."""
+        for reply in (self._reply, self._cut):
+            if reply and reply.rid == report.rid:
+                reply.played(report)
+                if report.state == "start":
+                    self._tell_latency(reply)
+
+    def _new(
+        self, rid: int, kind: Literal["answer", "greeting"], origin: float, marks: dict[str, float], *, voiced: bool
+    ) -> Reply:
+        return Reply(
+            rid=rid,
+            message_id=self._engine.ids.new("msg"),
+            conversation_id=self._conversation.id,
+            kind=kind,
+            origin=origin,
+            marks=marks,
+            outgoing=self._outgoing,
+            clock=self._engine.clock,
+            voiced=voiced,
+            faced=voiced and self._faced,
+        )
+
+    async def _record(self, asked: Asked) -> bool:
+        """Commit the user's words and acknowledge them; False when there is nothing (new) to answer."""
+        client_id = asked.say.id if asked.say else None
+        try:
+            recorded = await self._engine.journal.user_message(
+                self._conversation, asked.text, client_id=client_id, spoken=asked.say is None
+            )
+        except JournalUnavailable:
+            self._outgoing.health("database", "degraded")
+            lost = "Your message could not be kept. Please send it again."
+            self._outgoing.error("SERVICE_UNAVAILABLE", lost, ref=client_id, retry_ms=1000)
+            return False
+        self._outgoing.health("database", "ok")
+        if client_id:
+            self._said[client_id] = recorded.message_id
+            if asked.ack:
+                await asked.ack(wire.SayAck(id=client_id, message_id=recorded.message_id).model_dump())
+        return not recorded.duplicate
+
+    async def _answer(self, reply: Reply, asked: Asked, recorded: asyncio.Task[bool]) -> None:
+        if self._finishing:
+            await asyncio.shield(self._finishing)
+        history = tuple(self._history[-HISTORY_MESSAGES:])
+        self._history.append(ChatMessage("user", asked.text))
+        stages = self._engine.stages(self._bot, history, voiced=reply.voiced, faced=reply.faced)
+        await self._deliver(reply, stages, UserText(reply.rid, asked.text), asyncio.shield(recorded))
+
+    async def _greet(self, reply: Reply) -> None:
+        stages = self._engine.saying(self._bot, voiced=reply.voiced, faced=reply.faced)
+        await self._deliver(reply, stages, TextDelta(reply.rid, self._bot.greeting), _yes())
+
+    async def _deliver(
+        self, reply: Reply, stages: list[Stage], first: UserText | TextDelta, release: Awaitable[bool]
+    ) -> None:
+        async def shown() -> None:
+            await self._tell(Shown(reply.rid))
+
+        try:
+            delivered = await reply.run(stages, first, release, shown, lambda failed: self._degraded(reply, failed))
+        except Exception:  # the last resort of a turn: a bug in a stage costs this reply, not the conversation
+            log.exception("reply failed", conversation_id=self._conversation.id, rid=reply.rid)
+            self._outgoing.error("INTERNAL_ERROR", "Something went wrong with this answer.", rid=reply.rid)
+            reply.crashed = True
+            delivered = reply.started
+        if delivered:
+            self._tell_latency(reply)
+            await self._keep(reply, None, reply.finish_reason)
+            self._end(reply, "error" if reply.finish_reason == "error" else "done", reply.heard_whole())
+        await self._tell(Ended(reply.rid))
+
+    async def _finish_cut(self, reply: Reply) -> None:
+        heard = await reply.heard_when_cut()
+        self._cut = None
+        self._tell_latency(reply)
+        await self._keep(reply, heard.text, "cancelled")
+        self._end(reply, "cut", heard)
+
+    async def _keep(self, reply: Reply, heard: str | None, reason: FinishReason) -> None:
+        remembered = reply.text.strip() if heard is None else heard
+        if remembered:
+            self._history.append(ChatMessage("assistant", remembered))
+        if reply.kind == "greeting":
+            return
+        try:
+            await self._engine.journal.assistant_message(
+                self._conversation,
+                reply.message_id,
+                reply.text.strip(),
+                finish_reason=reason,
+                heard=heard,
+                latency_ms=reply.latency_ms,
+            )
+        except JournalUnavailable:
+            self._outgoing.health("database", "degraded")
+            log.warning("reply not kept", conversation_id=self._conversation.id, message_id=reply.message_id)
+
+    def _end(self, reply: Reply, status: Literal["done", "cut", "error"], heard: Heard) -> None:
+        self._metrics.turns.labels(status).inc()
+        self._outgoing.send(
+            wire.RespEnd(
+                rid=reply.rid,
+                status=status,
+                heard=wire.Heard(samples=heard.samples, chars=heard.chars, text=heard.text),
+                usage=wire.Usage(audio_ms=heard.samples * 1000 // OUTPUT_RATE),
+                message_id=reply.message_id,
+            )
+        )
+
+    def _tell_latency(self, reply: Reply) -> None:
+        if reply.kind == "greeting" or reply.latency_told:
+            return
+        reply.latency_told = True
+        self._outgoing.send(wire.Lat(turn=reply.rid, rid=reply.rid, **reply.latency_ms))
+        for name, ms in reply.latency_ms.items():
+            self._metrics.stage.labels(name.removeprefix("t_")).observe(max(ms, 0) / 1000)
+
+    def _degraded(self, reply: Reply, failed: Failed) -> None:
+        if failed.part == "retrieval":
+            return
+        self._outgoing.health(failed.part, "unavailable")
+        if failed.part == "llm":
+            retry_ms = 1000 if failed.retryable else None
+            self._outgoing.error("UPSTREAM_ERROR", failed.message, retry_ms=retry_ms, rid=reply.rid)
+
+
+async def _yes() -> bool:
+    return True

@@ -1,0 +1,220 @@
+"""One reply on its way to the listener: frames of its pipeline become events, paced by what has been heard.
+
+Never more than 2 s of unheard audio is sent. A reply that ends early keeps what the listener heard of it.
+"""
+
+import asyncio  # create_task only inside a TaskGroup: no task outlives the reply
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal
+
+from pipelines.channel import Channel
+from pipelines.core.heard import Heard, Segment, heard
+from pipelines.core.timeline import Pacer
+from pipelines.frames import OUTPUT_RATE, Citation, Clause, Cue, Failed, Frame, SpeechChunk, TextDelta
+from pipelines.ports import Clock, FinishReason
+from pipelines.stage import Stage, run
+from server import wire
+from server.outgoing import Outgoing
+
+FRAME = OUTPUT_RATE // 10
+"""Samples of one audio message: 100 ms."""
+SLACK = 1.5
+"""Seconds to wait for a client's word that it has played everything, beyond the time that playing takes."""
+STOP_REPORT = 0.5
+"""Seconds to wait after a cut for a client's word of what was heard."""
+
+
+class Reply:
+    """`origin` is the monotonic time of the user's last sound (or message): the zero of the latencies."""
+
+    def __init__(
+        self,
+        *,
+        rid: int,
+        message_id: str,
+        conversation_id: str,
+        kind: Literal["answer", "greeting"],
+        origin: float,
+        marks: dict[str, float],
+        outgoing: Outgoing,
+        clock: Clock,
+        voiced: bool,
+        faced: bool,
+    ) -> None:
+        self.rid, self.message_id, self.kind = rid, message_id, kind
+        self.text = ""
+        self.failed: list[Failed] = []
+        self.voiced, self.faced = voiced, faced
+        self.crashed = self.latency_told = False
+        self._marks = dict(marks)
+        self._conversation_id, self._origin = conversation_id, origin
+        self._outgoing, self._clock = outgoing, clock
+        self._pacer = Pacer()
+        self._segments: list[Segment] = []
+        self._started = False
+        self._deltas = self._frames = self._samples = 0
+        self._stopped = asyncio.Event()
+        self._done = asyncio.Event()
+
+    @property
+    def started(self) -> bool:
+        """Something of it has been sent."""
+        return self._started
+
+    @property
+    def finish_reason(self) -> FinishReason:
+        return "error" if self.crashed or any(failed.part == "llm" for failed in self.failed) else "stop"
+
+    @property
+    def latency_ms(self) -> dict[str, float]:
+        """Milliseconds from the user's last sound (or message) to each mark."""
+        return {name: round((at - self._origin) * 1000, 1) for name, at in self._marks.items()}
+
+    async def run(
+        self,
+        stages: Sequence[Stage],
+        first: Frame,
+        release: Awaitable[bool],
+        audible: Callable[[], Awaitable[None]],
+        degraded: Callable[[Failed], None],
+    ) -> bool:
+        """Work at once, show nothing before `release` says yes; returns when everything has been heard.
+
+        False from `release` discards the reply. `audible` is called with the first thing shown or heard.
+        """
+        out: Channel[Frame] = Channel(4)
+        async with asyncio.TaskGroup() as group:
+            work = group.create_task(run(stages, first, out), name="pipeline")
+            if not await release:
+                work.cancel()
+                return False
+            async for frame in out:
+                await self._show(frame, audible, degraded)
+        if self._samples:
+            self._audio(b"", wire.Flag.LAST)
+            await self._heard_to_the_end()
+        return True
+
+    async def _show(
+        self, frame: Frame, audible: Callable[[], Awaitable[None]], degraded: Callable[[Failed], None]
+    ) -> None:
+        if not self._started and not isinstance(frame, Failed):
+            self._started = True
+            self._outgoing.send(
+                wire.RespStart(
+                    rid=self.rid,
+                    turn=self.rid,
+                    kind=self.kind,
+                    message_id=self.message_id,
+                    conversation_id=self._conversation_id,
+                )
+            )
+        match frame:
+            case TextDelta():
+                self._mark("t_llm1")
+                self.text += frame.text
+                self._outgoing.send(wire.Txt(rid=self.rid, i=self._deltas, d=frame.text))
+                self._deltas += 1
+                if self._deltas == 1:
+                    await audible()
+            case Clause():
+                self._mark("t_clause")
+            case SpeechChunk():
+                self._mark("t_tts1")
+                await self._speak(frame)
+            case Cue():
+                body = {"t": frame.t, "type": frame.type, "name": frame.name, "amp": frame.amp, "dur": frame.dur}
+                self._outgoing.send(wire.Cue(rid=self.rid, **body))
+            case Citation():
+                self._outgoing.send(
+                    wire.Citation(
+                        rid=self.rid,
+                        n=frame.n,
+                        document_id=frame.document_id,
+                        title=frame.title,
+                        url=frame.url,
+                        snippet=frame.snippet,
+                    )
+                )
+            case Failed():
+                self.failed.append(frame)
+                degraded(frame)
+            case _:
+                pass
+
+    async def _speak(self, chunk: SpeechChunk) -> None:
+        segment = Segment.of(chunk)
+        self._segments.append(segment)
+        self._outgoing.send(
+            wire.Seg(
+                rid=self.rid,
+                n=len(self._segments) - 1,
+                text=chunk.text,
+                c0=chunk.c0,
+                t0=chunk.t0,
+                len=chunk.samples,
+                words=[(word.t0, word.t1, word.c0, word.c1) for word in segment.words],
+            )
+        )
+        if self.faced:
+            self._outgoing.send(
+                wire.Face(
+                    rid=self.rid,
+                    n=len(self._segments) - 1,
+                    t0=chunk.t0,
+                    keys=[(key.t, key.id, round(key.weight, 3)) for key in chunk.visemes],
+                )
+            )
+        for start in range(0, len(chunk.pcm), FRAME * 2):
+            piece = chunk.pcm[start : start + FRAME * 2]
+            while wait := self._pacer.wait(len(piece) // 2, self._clock.monotonic()):
+                await self._clock.sleep(wait)
+            self._audio(piece, wire.Flag(0) if self._samples else wire.Flag.FIRST)
+            self._mark("t_sent")
+
+    def _audio(self, pcm: bytes, flags: wire.Flag) -> None:
+        media = wire.Media(wire.Kind.OUT_PCM16, self._frames, self.rid, OUTPUT_RATE, self._samples, pcm, flags)
+        self._outgoing.audio(media)
+        self._pacer.send(len(pcm) // 2, self._clock.monotonic())
+        self._frames += 1
+        self._samples += len(pcm) // 2
+
+    async def _heard_to_the_end(self) -> None:
+        left = self._samples - self._pacer.playhead(self._clock.monotonic())
+        try:
+            async with asyncio.timeout(left / OUTPUT_RATE + SLACK):
+                await self._done.wait()
+        except TimeoutError:
+            pass
+
+    def played(self, report: wire.Play) -> None:
+        """The client's word of what it hears."""
+        now = self._clock.monotonic()
+        self._pacer.report(min(report.played, self._samples), now, playing=report.state in ("start", "tick"))
+        if report.state == "start":
+            self._mark("t_audible")
+        if report.state == "done":
+            self._done.set()
+        if report.state in ("stop", "done"):
+            self._stopped.set()
+
+    async def heard_when_cut(self) -> Heard:
+        """What was heard of a reply that was cut: the client's last word, or its playhead when it says nothing."""
+        if not self._segments:
+            return Heard(0, 0, "") if self.voiced else Heard(0, len(self.text), self.text)
+        cut_at = self._clock.monotonic()
+        if not self._stopped.is_set():
+            try:
+                async with asyncio.timeout(STOP_REPORT):
+                    await self._stopped.wait()
+            except TimeoutError:
+                pass
+        return heard(
+            self._segments, self._pacer.playhead(self._clock.monotonic() if self._stopped.is_set() else cut_at)
+        )
+
+    def heard_whole(self) -> Heard:
+        return Heard(self._samples, len(self.text), self.text)
+
+    def _mark(self, name: str) -> None:
+        self._marks.setdefault(name, self._clock.monotonic())

@@ -1,0 +1,387 @@
+"""One conversation's shell: obeys `pipelines.core.turn`, owns the ear and the reply, outlives its socket.
+
+Everything that happens is one item in one bounded inbox, handled in order; whatever takes time is a child task that
+posts its result back. A turn is a child task, and an interruption is its cancellation.
+"""
+
+import asyncio  # create_task only inside this session's TaskGroup
+from collections import deque
+from dataclasses import dataclass
+from hmac import compare_digest
+from typing import Literal
+
+from pydantic import BaseModel
+
+from pipelines.core.endpoint import EndpointRules, Heard
+from pipelines.core.turn import Command, Event, Floor, Turn, step
+from pipelines.core.visemes import OCULUS_15
+from pipelines.engine import Engine
+from pipelines.frames import INPUT_RATE, OUTPUT_RATE
+from pipelines.ports import Bot, Conversation
+from pipelines.providers.base import Vad
+from server import wire
+from server.ear import Deaf, Ear
+from server.hearing import Hearing, Partial, Recognised
+from server.outgoing import Outgoing
+from server.replies import Ack, Asked, CutReason, Ended, Replies, Shown
+from server.telemetry import Metrics
+
+INBOX = 256
+WAITING = 4
+"""Typed messages that may wait for the present reply (`interrupt: false`)."""
+
+_FLOOR: dict[Floor, Literal["listening", "hearing", "endpoint", "thinking", "speaking"]] = {
+    Floor.IDLE: "listening",
+    Floor.HEARING: "hearing",
+    Floor.ENDPOINT: "endpoint",
+    Floor.THINKING: "thinking",
+    Floor.SPEAKING: "speaking",
+}
+
+
+class SessionBusy(Exception):
+    """The inbox is full: the client sends faster than a conversation can go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What every session of a server shares."""
+
+    engine: Engine
+    vad: Vad
+    rules: EndpointRules
+    metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A client event, and how to acknowledge it when it asked for that."""
+
+    event: BaseModel
+    ack: Ack | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """What the ear noticed, with the utterance's audio up to then when it may be over."""
+
+    heard: Heard
+    pcm: bytes
+    at: float
+
+
+Item = Received | Noticed | Partial | Recognised | Shown | Ended | Deaf
+
+
+class Session:
+    """`run()` is its life; `post` and `media` are how the socket reaches it; `outgoing` is how it answers."""
+
+    def __init__(self, sid: str, bot: Bot, conversation: Conversation, hello: wire.Hello, parts: Parts) -> None:
+        self.id, self.bot, self.conversation = sid, bot, conversation
+        engine = parts.engine
+        self._token, self._old_token = engine.ids.new("rst"), ""
+        self.outgoing = Outgoing(engine.clock, parts.metrics)
+        self._engine = engine
+        self._clock, self._ids = engine.clock, engine.ids
+        self._voiced = "pcm16" in hello.caps.out and bot.type != "text"
+        self._faced = self._voiced and "oculus15" in hello.caps.face and bot.type == "3d"
+        self._greet = hello.greet
+        self._hangover_ms = parts.rules.hangover_ms
+        self._inbox: asyncio.Queue[Item] = asyncio.Queue(INBOX)
+        self._ear = Ear(parts.vad, parts.rules, self._noticed)
+        self._turn = Turn()
+        self._replies = Replies(
+            engine,
+            bot,
+            conversation,
+            self.outgoing,
+            parts.metrics,
+            self._inbox.put,
+            voiced=self._voiced,
+            faced=self._faced,
+        )
+        self._group: asyncio.TaskGroup
+        self._hearing: Hearing | None = None
+        self._items = 0
+        self._waiting: deque[Asked] = deque()
+        self._vad_end: dict[str, float] = {}
+
+    # --- the socket's side ---
+
+    def post(self, event: BaseModel, ack: Ack | None = None) -> None:
+        """Hand over a client event; never waits. Raises SessionBusy."""
+        try:
+            self._inbox.put_nowait(Received(event, ack))
+        except asyncio.QueueFull:
+            raise SessionBusy from None
+
+    def media(self, media: wire.Media) -> None:
+        """Hand over a microphone frame; never waits. Raises ValueError with a message fit for the client."""
+        if media.kind is not wire.Kind.MIC_PCM16:
+            raise ValueError(f"a client sends kind {wire.Kind.MIC_PCM16.value} (microphone), not {media.kind.value}")
+        self._ear.push(media)
+
+    def accepts(self, token: str) -> bool:
+        """Whether `token` resumes this session: the newest one, or the one before it until it is used."""
+        return any(known and compare_digest(known, token) for known in (self._token, self._old_token))
+
+    def ready(self, ttl: int, *, recovered: bool = False) -> dict[str, object]:
+        """The ack of `hello`, with a new resume token."""
+        self._token, self._old_token = self._ids.new("rst"), self._token
+        bot = self.bot
+        event = wire.Ready(
+            sid=self.id,
+            token=self._token,
+            ttl=ttl,
+            recovered=recovered,
+            mic_next=self._ear.t,
+            conversation_id=self.conversation.id,
+            bot=wire.Bot(
+                id=bot.id,
+                name=bot.name,
+                type=bot.type,
+                avatar_id=bot.avatar_id,
+                voice_id=bot.voice_id,
+                language=bot.language,
+            ),
+            out=wire.OutFormat(rate=OUTPUT_RATE, format="pcm16" if self._voiced else "none"),
+            face=wire.FaceFormat(
+                set="oculus15" if self._faced else "none",
+                names=list(OCULUS_15) if self._faced else [],
+                unit="keys",
+                fps=30,
+            ),
+            turn=wire.TurnFormat(mode="auto", hangover=self._hangover_ms),
+        )
+        return {**event.model_dump(mode="json"), "seq": self.outgoing.last_seq, "ts": round(self._clock.now(), 3)}
+
+    # --- life ---
+
+    async def run(self) -> None:
+        """Until cancelled. Every task started here ends before this returns."""
+        known = await self._replies.recall()
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            group.create_task(self.outgoing.pump(), name="pump")
+            group.create_task(self._ear.run(), name="ear")
+            self._warn_about_language()
+            if self._greet and self.bot.greeting and not known:
+                self._turn = Turn(Floor.THINKING, 1)
+                self._replies.greet(1, self._clock.monotonic(), group)
+            while True:
+                await self._handle(await self._inbox.get())
+
+    async def finish(self, within: float) -> None:
+        """Let a running reply end by itself, at most `within` seconds."""
+        await self._replies.settle(within)
+
+    async def _handle(self, item: Item) -> None:
+        match item:
+            case Received():
+                await self._received(item)
+            case Noticed():
+                await self._on_noticed(item)
+            case Partial():
+                if self._hearing and item.item == self._hearing.item and self._turn.floor is Floor.HEARING:
+                    self.outgoing.send(wire.SttPart(item=item.item, rev=item.rev, text=item.text, stable=item.stable))
+            case Recognised():
+                await self._on_recognised(item)
+            case Shown():
+                if self._replies.current == item.rid:
+                    await self._step(Event.REPLY_AUDIBLE)
+            case Ended():
+                if self._replies.ended(item.rid):
+                    await self._step(Event.REPLY_ENDED)
+                    if self._waiting:
+                        await self._step(Event.USER_TYPED, self._waiting.popleft())
+            case Deaf():
+                self.outgoing.health("stt", "unavailable")
+                self.outgoing.error(
+                    "UPSTREAM_ERROR", "I cannot hear you right now. You can type instead.", retry_ms=3000
+                )
+
+    async def _received(self, received: Received) -> None:
+        self._old_token = ""
+        match received.event:
+            case wire.Say() as say:
+                await self._on_say(say, received.ack)
+            case wire.Ack(seq=seq):
+                try:
+                    self.outgoing.ack(seq)
+                except ValueError as error:
+                    self.outgoing.error("INVALID_REQUEST", str(error))
+            case wire.Play() as report:
+                self._replies.played(report)
+            case wire.Stop(rid=rid):
+                if rid is None or rid == self._replies.current:
+                    await self._step(Event.STOP, reason="button")
+            case wire.Barge(state="confirmed"):
+                await self._step(Event.STOP, reason="voice")
+            case wire.MicCommit() | wire.Ptt(down=False):
+                for heard in self._ear.commit():
+                    await self._noticed(heard)
+            case wire.MicClear():
+                self._ear.clear()
+                await self._step(Event.STOP if self._turn.floor in (Floor.HEARING, Floor.ENDPOINT) else None)
+            case wire.Config(speak=speak):
+                self._replies.speak = self._replies.speak if speak is None else speak
+            case wire.Ping(c=c):
+                self.outgoing.send(wire.Pong(c=c, s=round(self._clock.now(), 3)))
+            case _:
+                pass
+
+    # --- hearing ---
+
+    async def _noticed(self, heard: Heard | Deaf) -> None:
+        """The ear's word, with the audio it is about taken while it is still kept."""
+        if isinstance(heard, Deaf):
+            await self._inbox.put(heard)
+            return
+        onset = self._hearing.onset if self._hearing else heard.onset
+        pcm = self._ear.utterance(onset, heard.t) if heard.kind in ("pause", "end") else b""
+        await self._inbox.put(Noticed(heard, pcm, self._clock.monotonic()))
+
+    async def _on_noticed(self, noticed: Noticed) -> None:
+        heard, hearing = noticed.heard, self._hearing
+        rid = self._replies.current if self._turn.floor is Floor.SPEAKING else None
+        match heard.kind:
+            case "candidate":
+                self._tell_vad("candidate", heard)
+                if rid is not None:
+                    self.outgoing.send(wire.Duck(rid=rid, db=-12, ms=30))
+            case "retract":
+                self._tell_vad("retract", heard)
+                if rid is not None:
+                    self.outgoing.send(wire.Unduck(rid=rid))
+            case "start":
+                self._tell_vad("start", heard)
+                self._begin_hearing(heard.onset)
+                await self._step(Event.USER_SPOKE, reason="voice")
+            case "pause" if hearing:
+                hearing.voiced_at = noticed.at - (heard.t - heard.voiced_end) / INPUT_RATE
+                hearing.pause(noticed.pcm)
+            case "resume" if hearing:
+                hearing.resume()
+            case "end" if hearing:
+                self._tell_vad("end", heard)
+                self._vad_end = {"t_vad_end": noticed.at}
+                if heard.capped:
+                    self.outgoing.send(
+                        wire.Warn(code="UTTERANCE_CAPPED", message="That was long; I answer what I heard.")
+                    )
+                hearing.end(noticed.pcm)
+                await self._step(Event.USER_STOPPED)
+            case _:
+                pass
+
+    def _begin_hearing(self, onset: int) -> None:
+        """A new utterance, or the old one again when the user goes on before it was recognised."""
+        if self._hearing:
+            onset = self._hearing.onset
+            self._hearing.drop()
+        self._items += 1
+        ear = self._ear
+        ear.keep_from(onset)
+        self._hearing = Hearing(
+            self._items,
+            onset,
+            self._engine.stt,
+            self.bot.language,
+            self._clock,
+            self._group,
+            lambda: ear.utterance(onset, ear.t),
+            self._inbox.put,
+        )
+
+    async def _on_recognised(self, recognised: Recognised) -> None:
+        hearing = self._hearing
+        if hearing is None or not hearing.current(recognised):
+            return
+        if self._turn.floor is not Floor.ENDPOINT:
+            hearing.result = recognised
+            return
+        self._hearing = None
+        self._ear.keep_from(None)
+        if recognised.transcript is None:
+            self.outgoing.health("stt", "unavailable")
+            self.outgoing.error("UPSTREAM_ERROR", recognised.failure, retry_ms=1000)
+            await self._step(Event.NOTHING_SAID)
+            return
+        self.outgoing.health("stt", "ok")
+        transcript = recognised.transcript
+        self.outgoing.send(
+            wire.SttFinal(
+                item=recognised.item,
+                text=transcript.text,
+                lang=transcript.language,
+                words=[(word.t0, word.t1, word.c0, word.c1) for word in transcript.words],
+                conf=transcript.confidence,
+            )
+        )
+        if not transcript.text:
+            self.outgoing.send(wire.Warn(code="NO_SPEECH", message="I heard a sound, but no words."))
+            await self._step(Event.NOTHING_SAID)
+            return
+        marks = {**self._vad_end, "t_stt": self._clock.monotonic()}
+        await self._step(Event.TRANSCRIBED, Asked(transcript.text, hearing.voiced_at, marks))
+
+    def _drop_hearing(self) -> None:
+        if self._hearing:
+            self._hearing.drop()
+            self._hearing = None
+        self._ear.keep_from(None)
+        self._ear.clear()
+
+    # --- the floor ---
+
+    async def _step(self, event: Event | None, asked: Asked | None = None, reason: CutReason = "typing") -> None:
+        """Ask the table what the event means now, and do it."""
+        if event is None:
+            return
+        before = self._turn.floor
+        self._turn, commands = step(self._turn, event)
+        for command in commands:
+            match command:
+                case Command.CANCEL_REPLY:
+                    await self._replies.cancel(reason, self._group)
+                case Command.DROP_UTTERANCE:
+                    self._drop_hearing()
+                case Command.TRANSCRIBE:
+                    if self._hearing and self._hearing.result:
+                        await self._inbox.put(self._hearing.result)
+                case Command.START_REPLY if asked:
+                    self._replies.answer(self._turn.number, asked, self._group)
+        if self._turn.floor is not before or commands:
+            self.outgoing.send(wire.TurnState(id=self._turn.number, state=_FLOOR[self._turn.floor]))
+
+    async def _on_say(self, say: wire.Say, ack: Ack | None) -> None:
+        if message_id := self._replies.message_of(say.id):
+            if ack:
+                await ack(wire.SayAck(id=say.id, message_id=message_id).model_dump())
+            return
+        asked = Asked(say.text.strip(), self._clock.monotonic(), {}, say, ack)
+        if not asked.text:
+            self.outgoing.error(
+                "INVALID_FORMAT", "A message needs at least one visible character.", ref=say.id, param="text"
+            )
+            return
+        if not say.interrupt and self._turn.floor in (Floor.THINKING, Floor.SPEAKING):
+            if len(self._waiting) >= WAITING:
+                self.outgoing.error("RATE_LIMIT_EXCEEDED", "Please wait for the answer.", ref=say.id, retry_ms=2000)
+                return
+            self._waiting.append(asked)
+            return
+        await self._step(Event.USER_TYPED, asked, reason="typing")
+
+    # --- what the client is told beside ---
+
+    def _tell_vad(self, state: Literal["candidate", "start", "end", "retract"], heard: Heard) -> None:
+        self.outgoing.send(wire.Vad(state=state, mic_t=heard.t, p=round(heard.p, 3)))
+
+    def _warn_about_language(self) -> None:
+        for problem in self._engine.language_problems(self.bot, voiced=self._voiced):
+            self.outgoing.send(wire.Warn(code="LANGUAGE_NOT_SPOKEN", message=problem))
+
+
+async def _yes() -> bool:
+    return True

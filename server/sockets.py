@@ -1,0 +1,276 @@
+"""The only file that imports socketio: namespace `/chat`, events in, bytes out.
+
+Handlers only check and enqueue, in the order of arrival, and never wait for a session. The remedies for the stack's
+hazards are here: acknowledgements are sent by the session, after its commit; a socket that connects and says nothing is
+closed; closing does not wait for a peer that has gone deaf; compression is off.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+import socketio
+import structlog
+from aiohttp import web
+from engineio.async_drivers import aiohttp as driver
+from pydantic import ValidationError
+from socketio import packet
+
+from api._kit.auth import Principal, Tokens
+from api._kit.errors import ApiError, Forbidden, Unauthenticated
+from api._kit.ports import Bots
+from server import wire
+from server.hub import Hub
+from server.session import Session, SessionBusy
+from server.telemetry import Metrics
+
+CONNECT_SECONDS = 10.0
+"""An Engine.IO socket that has not joined `/chat` by then is closed; so is one that has joined and sent no hello."""
+MAX_FRAME = 262_144
+"""Bytes of one websocket message beyond which the engine closes the socket."""
+PING_INTERVAL, PING_TIMEOUT = 20, 20
+
+log = structlog.get_logger()
+
+
+class _Plain(driver.WebSocket):  # type: ignore[misc]
+    """The engine's websocket without permessage-deflate: it costs memory by socket and gains nothing on audio."""
+
+    async def __call__(self, environ: dict[str, Any]) -> web.WebSocketResponse:
+        self._sock = web.WebSocketResponse(max_msg_size=self.server.max_http_buffer_size, compress=False)
+        await self._sock.prepare(environ["aiohttp.request"])
+        self.environ = environ
+        await self.handler(self)
+        return self._sock
+
+
+class _Server(socketio.AsyncServer):  # type: ignore[misc]
+    """Socket.IO with acknowledgements sent by whoever accepts the event, whenever that is."""
+
+    sockets: "Sockets"
+
+    async def _handle_event_internal(
+        self, server: Any, sid: str, eio_sid: str, data: list[Any], namespace: str, id: int | None
+    ) -> None:
+        async def ack(payload: dict[str, object]) -> None:
+            if id is not None:
+                await self._send_packet(eio_sid, packet.Packet(packet.ACK, namespace=namespace, id=id, data=[payload]))
+
+        await self.sockets.received(sid, str(data[0]), data[1:], ack)
+
+    async def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
+        if isinstance(data, str) and len(data) > wire.MAX_EVENT_BYTES:
+            await self.sockets.too_large(eio_sid, len(data))
+            return
+        await super()._handle_eio_message(eio_sid, data)
+
+    async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> Any:
+        answer = await super()._handle_eio_connect(eio_sid, environ)
+        self.sockets.expect_connect(eio_sid)
+        return answer
+
+    async def hang_up(self, eio_sid: str) -> None:
+        """Close the engine's socket without waiting for its peer."""
+        socket = self.eio.sockets.get(eio_sid)
+        if socket is not None:
+            await socket.close(wait=False)
+            await socket.queue.put(None)
+
+
+class SocketLink:
+    """One joined socket, as the session sees it."""
+
+    def __init__(self, server: _Server, sid: str, eio_sid: str, principal: Principal, metrics: Metrics) -> None:
+        self.principal = principal
+        self.session: Session | None = None
+        self.eio_sid = eio_sid
+        self._server, self._sid, self._metrics = server, sid, metrics
+
+    async def emit(self, name: str, payload: dict[str, object] | bytes) -> None:
+        await self._server.emit(name, payload, to=self._sid, namespace=wire.NAMESPACE)
+
+    async def refuse(self, code: str, message: str, *, fatal: bool = False, **more: object) -> None:
+        """An `err`, numbered with the session's events once there is a session."""
+        if self.session is not None:
+            self.session.outgoing.error(code, message, **more)
+            return
+        self._metrics.errors.labels(code).inc()
+        error = wire.Err.model_validate({"code": code, "message": message, "fatal": fatal, **more})
+        await self.emit("err", error.model_dump(mode="json", exclude_none=True))
+
+    async def close(self, reason: str) -> None:
+        bye = wire.Bye.model_validate({"reason": reason, "reconnect": reason in ("slow", "drained")})
+        await self.emit("bye", bye.model_dump(mode="json"))
+        await self._server.hang_up(self.eio_sid)
+
+
+class Sockets:
+    def __init__(self, hub: Hub, tokens: Tokens, bots: Bots, metrics: Metrics, *, origin: str) -> None:
+        self._hub, self._tokens, self._bots, self._metrics = hub, tokens, bots, metrics
+        self._own_origin = origin
+        self._links: dict[str, SocketLink] = {}
+        self._deadlines: dict[str, asyncio.TimerHandle] = {}
+        self._hangups: set[asyncio.Task[None]] = set()
+        driver._async["websocket"] = _Plain
+        self._server = _Server(
+            async_mode="aiohttp",
+            async_handlers=False,
+            transports=["websocket"],
+            allow_upgrades=False,
+            cors_allowed_origins=lambda _origin, _environ: True,
+            max_http_buffer_size=MAX_FRAME,
+            ping_interval=PING_INTERVAL,
+            ping_timeout=PING_TIMEOUT,
+            json=_Json,
+        )
+        self._server.sockets = self
+        self._server.on("connect", self._connect, namespace=wire.NAMESPACE)
+        self._server.on("disconnect", self._disconnect, namespace=wire.NAMESPACE)
+
+    def attach(self, app: web.Application) -> None:
+        """Serve `/socket.io/` from this application."""
+        self._server.attach(app)
+
+    async def close(self) -> None:
+        """Say goodbye on every socket and close it, without waiting for deaf peers."""
+        for handle in self._deadlines.values():
+            handle.cancel()
+        for link in list(self._links.values()):
+            await link.close("drained")
+        for eio_sid in list(self._server.eio.sockets):
+            await self._server.hang_up(eio_sid)
+        if self._hangups:
+            await asyncio.wait(self._hangups)
+        await self._server.shutdown()
+
+    # --- joining ---
+
+    def expect_connect(self, eio_sid: str) -> None:
+        """Close the socket unless it has opened a session in time."""
+        loop = asyncio.get_running_loop()
+        self._deadlines[eio_sid] = loop.call_later(CONNECT_SECONDS, self._late, eio_sid)
+
+    def _late(self, eio_sid: str) -> None:
+        self._deadlines.pop(eio_sid, None)
+        task = asyncio.get_running_loop().create_task(self._server.hang_up(eio_sid))  # kept in _hangups until done
+        self._hangups.add(task)
+        task.add_done_callback(self._hangups.discard)
+
+    def _in_time(self, eio_sid: str) -> None:
+        if handle := self._deadlines.pop(eio_sid, None):
+            handle.cancel()
+
+    async def _connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:
+        """Raises ConnectionRefusedError with the error's code and message: wrong token, wrong website."""
+        try:
+            principal = await self._authenticate(auth, environ)
+        except ApiError as error:
+            refused = {"code": error.code, "message": error.message}
+            raise socketio.exceptions.ConnectionRefusedError(error.message, refused) from None
+        eio_sid = self._server.manager.eio_sid_from_sid(sid, wire.NAMESPACE)
+        self._links[sid] = SocketLink(self._server, sid, eio_sid, principal, self._metrics)
+        self._metrics.sockets.set(len(self._links))
+
+    async def _authenticate(self, auth: Any, environ: Mapping[str, Any]) -> Principal:
+        token = auth.get("token") if isinstance(auth, Mapping) else None
+        if not isinstance(token, str) or not token:
+            raise Unauthenticated
+        principal = await self._tokens.verify(token)
+        origin = environ.get("HTTP_ORIGIN")
+        if principal.kind == "visitor" and origin and origin not in (principal.origin, self._own_origin):
+            raise Forbidden("This token was made for another website.")
+        return principal
+
+    async def _disconnect(self, sid: str, reason: str) -> None:
+        link = self._links.pop(sid, None)
+        self._metrics.sockets.set(len(self._links))
+        if link and link.session:
+            self._hub.leave(link.session, link)
+
+    # --- events ---
+
+    async def received(self, sid: str, name: str, arguments: list[Any], ack: Any) -> None:
+        """One event of one client. Whatever is wrong with it becomes an `err`; the socket stays."""
+        link = self._links.get(sid)
+        if link is None:
+            return
+        payload = arguments[0] if arguments else {}
+        try:
+            if name == "mic":
+                self._mic(link, payload)
+            elif name == "hello":
+                await self._hello(link, payload, ack)
+            else:
+                self._event(link, name, payload, ack)
+        except ValidationError as error:
+            await self._invalid(link, name, payload, error)
+        except ValueError as error:
+            await link.refuse("INVALID_FORMAT", str(error), param=name)
+        except SessionBusy:
+            await link.refuse("RATE_LIMIT_EXCEEDED", "Too many events at once.", retry_ms=1000, ref=_ref(payload))
+        except ApiError as error:
+            await link.refuse(error.code, error.message, fatal=name == "hello", retry_ms=_retry(error))
+
+    async def _hello(self, link: SocketLink, payload: Any, ack: Any) -> None:
+        if link.session is not None:
+            raise ValueError("hello is said once on a socket")
+        hello = wire.Hello.model_validate(payload)
+        link.session, ready = await self._hub.open(link.principal, hello)
+        self._in_time(link.eio_sid)
+        await ack(ready)
+        await self._hub.join(link.session, link)
+
+    def _mic(self, link: SocketLink, payload: Any) -> None:
+        if not isinstance(payload, bytes):
+            raise ValueError("mic carries one bytes argument: the 24-byte header and the samples")
+        self._session(link).media(wire.Media.unpack(payload))
+
+    def _event(self, link: SocketLink, name: str, payload: Any, ack: Any) -> None:
+        model = wire.CLIENT_EVENTS.get(name)
+        if model is None:
+            raise ValueError(f"there is no event “{name[:40]}”")
+        self._session(link).post(model.model_validate(payload), ack)
+
+    def _session(self, link: SocketLink) -> Session:
+        if link.session is None:
+            raise ValueError("say hello first")
+        return link.session
+
+    async def _invalid(self, link: SocketLink, name: str, payload: Any, error: ValidationError) -> None:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or name
+        message = f"{name}: {where}: {first['msg']}"
+        if first["type"] == "string_too_long" and where == "text":
+            message = f"A message has at most {wire.MAX_SAY_CHARACTERS:,} characters."
+        code = "MISSING_FIELD" if first["type"] == "missing" else "INVALID_FORMAT"
+        await link.refuse(code, message, param=where, ref=_ref(payload))
+
+    async def too_large(self, eio_sid: str, size: int) -> None:
+        """A text event over the limit was not read."""
+        for link in self._links.values():
+            if link.eio_sid == eio_sid:
+                limit = wire.MAX_EVENT_BYTES
+                await link.refuse("PAYLOAD_TOO_LARGE", f"An event has at most {limit:,} bytes; this one has {size:,}.")
+
+
+class _Json:
+    """orjson behind the interface that the Socket.IO library expects of a json module."""
+
+    @staticmethod
+    def dumps(value: Any, *_: Any, **__: Any) -> str:
+        return orjson.dumps(value).decode()
+
+    @staticmethod
+    def loads(text: str | bytes, *_: Any, **__: Any) -> Any:
+        return orjson.loads(text)
+
+
+def _ref(payload: Any) -> str | None:
+    ref = payload.get("id") if isinstance(payload, Mapping) else None
+    return ref if isinstance(ref, str) else None
+
+
+def _retry(error: ApiError) -> int | None:
+    after = error.headers.get("Retry-After")
+    return int(after) * 1000 if after else None
