@@ -10,6 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 
 Source = Literal["pypi", "npm", "hub", "file"]
+Engine = Literal["", "whisper", "piper", "kokoro", "llama"]
+Gender = Literal["female", "male", "neutral"]
 
 
 class ManifestInvalid(ValueError):
@@ -39,9 +41,23 @@ class ModelFile:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelVoice:
+    """A voice that an entry holds; `language` is a BCP 47 tag."""
+
+    id: str
+    name: str
+    language: str
+    gender: Gender
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A model or data set. `packages` are exact (`name==version`, `name@version`, a hub id, a folder); `main` is the
-    file that stands for the whole ("" for the folder itself); `size` is what it takes on disk, in bytes."""
+    file that stands for the whole ("" for the folder itself); `size` is what it takes on disk, in bytes.
+
+    `engine` runs it ("" for data); `languages` are the primary subtags a recogniser knows; `needs` are entries that are
+    of no use without each other and so are pulled together.
+    """
 
     name: str
     source: Source
@@ -53,11 +69,16 @@ class Entry:
     licence: str
     purpose: str
     default: bool
+    engine: Engine = ""
+    languages: tuple[str, ...] = ()
+    voices: tuple[ModelVoice, ...] = ()
+    needs: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> str:
         """Changes whenever the entry does, so that a check made for an older manifest counts for nothing."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        bytes_of = {"packages": self.packages, "folder": self.folder, "files": [asdict(file) for file in self.files]}
+        return hashlib.sha256(json.dumps(bytes_of, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def listing_digest(digests: Mapping[str, str]) -> str:
@@ -83,9 +104,7 @@ def load(*paths: Path) -> dict[str, Entry]:
 
 
 def _entry(name: str, table: Mapping[str, Any]) -> Entry:
-    source = table["source"]
-    if source not in get_args(Source):
-        raise ValueError(f"unknown source {source!r}")
+    source = _one_of(Source, table["source"])
     entry = Entry(
         name=_plain(name),
         source=source,
@@ -97,6 +116,10 @@ def _entry(name: str, table: Mapping[str, Any]) -> Entry:
         licence=table["licence"],
         purpose=table["purpose"],
         default=bool(table.get("default", False)),
+        engine=_one_of(Engine, table.get("engine", "")),
+        languages=tuple(table.get("languages", ())),
+        voices=tuple(_voice(id, row) for id, row in table.get("voices", {}).items()),
+        needs=tuple(table.get("needs", ())),
     )
     if not entry.packages or not entry.files:
         raise ValueError("needs at least one package and one file")
@@ -112,6 +135,16 @@ def _file(pattern: str, value: str | Mapping[str, str]) -> ModelFile:
     name = table.get("name", "") or pattern
     _inside([pattern, name])
     return ModelFile(pattern, table["sha256"], name)
+
+
+def _voice(id: str, row: Mapping[str, str]) -> ModelVoice:
+    return ModelVoice(id, row["name"], row["language"], _one_of(Gender, row["gender"]))
+
+
+def _one_of(choices: Any, value: Any) -> Any:
+    if value not in get_args(choices):
+        raise ValueError(f"{value!r} is none of {', '.join(filter(None, get_args(choices)))}")
+    return value
 
 
 def _plain(name: str) -> str:
