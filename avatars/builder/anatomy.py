@@ -19,8 +19,22 @@ def surface_from(posed: PosedBody, name: str, material: str, quads: Ints, uv: Fl
         if name == "Face" or np.abs(offsets[vertex]).max() > 1e-5:
             morphs[key] = offsets[vertex]
     return Surface(
-        name, material, posed.vertices[vertex], uvs, posed.skeleton.weights[vertex], triangles, morphs, source=vertex
+        name,
+        material,
+        posed.vertices[vertex],
+        uvs,
+        posed.skeleton.weights[vertex],
+        triangles,
+        morphs,
+        source=vertex,
+        coord=coord,
     )
+
+
+def original_uvs(posed: PosedBody, surface: Surface) -> Floats:
+    """The base mesh's own UVs (n, 2) of a surface made with `surface_from`."""
+    assert surface.coord is not None
+    return posed.mesh.uvs[surface.coord]
 
 
 def face_quads(posed: PosedBody) -> Ints:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from avatars.builder.anatomy import body_quads, face_quads, surface_from
+from avatars.builder.anatomy import body_quads, face_quads, original_uvs, surface_from
 from avatars.builder.basemesh import BodyData
+from avatars.builder.eyes import eye_material, eyeballs, lash_material, lashes
 from avatars.builder.gltf import Material, write_glb
+from avatars.builder.landmarks import find_landmarks
+from avatars.builder.mouth import teeth, teeth_material, tongue, tongue_material
+from avatars.builder.occlusion import sky_visibility
 from avatars.builder.rig import pose_body
 from avatars.builder.shape import shape_body
+from avatars.builder.skin import canvas, head_uvs, skin_material
 from avatars.spec import Recipe
 
 
@@ -58,25 +61,24 @@ def build(recipe: Recipe, data: Path, out: Path, force: bool = False) -> BuiltAv
 def make_glb(recipe: Recipe, data: BodyData) -> tuple[bytes, int]:
     """The GLB's bytes and its number of triangles."""
     posed = pose_body(data, shape_body(data, recipe))
-    mesh = posed.mesh
-    face = surface_from(posed, "Face", "Skin", face_quads(posed))
-    body = surface_from(posed, "Body", "Skin", body_quads(posed))
-    eyes = surface_from(posed, "Eyes", "Eyes", np.concatenate([mesh.faces["helper-l-eye"], mesh.faces["helper-r-eye"]]))
-    teeth = surface_from(
-        posed, "Teeth", "Teeth", np.concatenate([mesh.faces["helper-upper-teeth"], mesh.faces["helper-lower-teeth"]])
-    )
-    tongue = surface_from(posed, "Tongue", "Tongue", mesh.faces["helper-tongue"])
-    lashes = surface_from(
-        posed, "Lashes", "Lashes", np.concatenate([f for g, f in sorted(mesh.faces.items()) if "eyelashes" in g])
-    )
-    top = surface_from(posed, "Top", "Top", mesh.faces["helper-tights"])
-    surfaces = [face, body, eyes, teeth, tongue, lashes, top]
+    marks = find_landmarks(posed)
+    face = surface_from(posed, "Face", "Face", face_quads(posed), head_uvs(posed.mesh.uvs))
+    body = surface_from(posed, "Body", "Body", body_quads(posed))
+    body = replace(body, morphs={})
+    lash = lashes(posed)
+    top = surface_from(posed, "Top", "Top", posed.mesh.faces["helper-tights"])
+    seen = sky_visibility([face, body], [face, body])
+    lid = lash.points[lash.uvs[:, 1] > 0.9]
+    face_canvas = canvas(face, seen[0], original_uvs(posed, face), 1024)
+    body_canvas = canvas(body, seen[1], original_uvs(posed, body), 512)
+    surfaces = [face, body, eyeballs(posed), teeth(posed), tongue(posed), lash, top]
     materials = [
-        Material("Skin", (0.72, 0.45, 0.36, 1)),
-        Material("Eyes", (0.95, 0.95, 0.95, 1), 0.3),
-        Material("Teeth", (0.93, 0.9, 0.85, 1), 0.3),
-        Material("Tongue", (0.75, 0.35, 0.36, 1)),
-        Material("Lashes", (0.08, 0.05, 0.05, 1), double_sided=True),
+        skin_material("Face", face_canvas, recipe, marks, data, lid, True),
+        skin_material("Body", body_canvas, recipe, marks, data, lid, False),
+        eye_material(recipe.eyes),
+        teeth_material(),
+        tongue_material(),
+        lash_material(recipe.eyes),
         Material("Top", (0.12, 0.2, 0.4, 1), double_sided=True),
     ]
     content = write_glb(surfaces, materials, posed.skeleton, recipe.licence.credit, {"id": recipe.id})

@@ -14,7 +14,8 @@ class Surface:
     """A named piece of the avatar, ready to be written.
 
     `points` (n, 3) metres, `normals` (n, 3), `uvs` (n, 2) with v down, `weights` (n, bones), `triangles` (t, 3),
-    `morphs` name to (n, 3), `source` (n,) the base mesh vertex of each point or -1, `shade` (n,) linear light 0..1.
+    `morphs` name to (n, 3), `source` (n,) the base mesh vertex of
+    each point, `coord` (n,) its base mesh UV, `shade` (n,) linear light 0..1.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Surface:
     morphs: dict[str, Floats] = field(default_factory=dict)
     normals: Floats | None = None
     source: Ints | None = None
+    coord: Ints | None = None
     shade: Floats | None = None
 
     def with_normals(self) -> Surface:
@@ -75,5 +77,6 @@ def keep_triangles(surface: Surface, keep: Bools) -> Surface:
         morphs={name: offsets[used] for name, offsets in surface.morphs.items()},
         normals=None if surface.normals is None else surface.normals[used],
         source=None if surface.source is None else surface.source[used],
+        coord=None if surface.coord is None else surface.coord[used],
         shade=None if surface.shade is None else surface.shade[used],
     )

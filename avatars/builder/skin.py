@@ -1,0 +1,230 @@
+"""The skin's textures: colour, roughness and fine relief, painted by where each texel lies on the head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from avatars.builder.basemesh import BodyData, Floats
+from avatars.builder.brows import brow_layer
+from avatars.builder.gltf import Material
+from avatars.builder.landmarks import Landmarks
+from avatars.builder.raster import blur, jpeg, load_mask, noise3, normal_map, rasterise, sample
+from avatars.builder.surface import Surface
+from avatars.spec import Recipe, rgb
+
+_HEAD_U, _HEAD_V = (0.636, 0.996), (0.146, 0.824)
+
+
+def head_uvs(uvs: Floats) -> Floats:
+    """Repacks the base mesh's UV table for the face: more texels for eyes, nose and mouth, fewer for the scalp.
+
+    The head's island fills the square; the inside of the mouth goes into its empty lower left corner.
+    """
+    out = uvs.copy()
+    u, v = uvs[:, 0], uvs[:, 1]
+    head = (u > 0.63) & (v > 0.14) & (v < 0.83)
+    out[head, 0] = _stretch((u[head] - _HEAD_U[0]) / (_HEAD_U[1] - _HEAD_U[0]), 0.66, 0.17)
+    out[head, 1] = _stretch((v[head] - _HEAD_V[0]) / (_HEAD_V[1] - _HEAD_V[0]), 0.5, 0.16)
+    mouth = (u > 0.74) & (v < 0.14)
+    out[mouth, 0] = 0.004 + (u[mouth] - 0.75) / 0.18 * 0.1
+    out[mouth, 1] = 0.004 + v[mouth] / 0.14 * 0.08
+    eyes = (u < 0.16) & (v > 0.53) & (v < 0.65)
+    out[eyes, 0] = 0.004 + u[eyes] / 0.16 * 0.1
+    out[eyes, 1] = 0.996 - (0.65 - v[eyes]) / 0.12 * 0.08
+    return out
+
+
+def _stretch(t: Floats, middle: float, width: float, gain: float = 2.2) -> Floats:
+    """A rising map of 0..1 onto itself that is steep around `middle`."""
+    x = np.linspace(-0.05, 1.05, 1101)
+    density = 1 + gain * np.exp(-(((x - middle) / width) ** 2))
+    total = np.cumsum(density)
+    y = (total - np.interp(0, x, total)) / (np.interp(1, x, total) - np.interp(0, x, total))
+    return np.interp(t, x, 0.006 + 0.988 * y)
+
+
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """Per-texel position, normal, visibility, and base mesh UV of one surface's texture."""
+
+    position: Floats
+    normal: Floats
+    visibility: Floats
+    original: Floats
+
+
+def canvas(surface: Surface, visibility: Floats, original: Floats, size: int) -> Canvas:
+    """Rasterises a surface into its UV space. `original` (n, 2) are the base mesh's UVs."""
+    normals = surface.with_normals().normals
+    assert normals is not None
+    values = np.concatenate([surface.points, normals, visibility[:, None], original], 1)
+    image, _ = rasterise(surface.uvs, surface.triangles, values, size)
+    return Canvas(image[..., :3], image[..., 3:6], image[..., 6], image[..., 7:9])
+
+
+def _spot(p: Floats, at: Floats, reach: tuple[float, float, float]) -> Floats:
+    """A soft blob around `at`, mirrored to the other side."""
+    d = np.stack([np.abs(p[..., 0]) - abs(at[0]), p[..., 1] - at[1], p[..., 2] - at[2]], -1) / reach
+    return np.asarray(np.exp(-(d**2).sum(-1)))
+
+
+def _mix(base: Floats, colour: Floats | tuple[float, float, float], amount: Floats) -> Floats:
+    return np.asarray(base + (np.asarray(colour) - base) * amount[..., None])
+
+
+def paint(
+    c: Canvas, recipe: Recipe, marks: Landmarks, data: BodyData, lid: Floats, face: bool
+) -> tuple[Floats, Floats, Floats]:
+    """Colour (h, w, 3), roughness (h, w) and height in metres (h, w). `lid` are points on the lash lines."""
+    p, skin = c.position, recipe.skin
+    tone = np.array(rgb(skin.tone))
+    low = noise3(p, 0.035, 1) * 0.6 + noise3(p, 0.014, 2) * 0.4
+    mottle = noise3(p, 0.0055, 3) * 0.6 + noise3(p, 0.0024, 4) * 0.5
+    fine = noise3(p, 0.0009, 5)
+    colour = tone * (1 + 0.018 * low + 0.012 * mottle)[..., None]
+    colour = colour * (1 + np.stack([0.010 * low, -0.022 * mottle - 0.012 * low, -0.016 * mottle], -1))
+    colour *= (1 + 0.016 * fine)[..., None]
+
+    red = tone * [0.98, 0.74, 0.70]
+    patches = 0.50 * skin.blush * _spot(p, marks.eye + [0.014, -0.040, -0.004], (0.023, 0.018, 0.03))
+    patches += 0.20 * skin.blush * _spot(p, marks.nose + [0, 0.0, -0.004], (0.013, 0.012, 0.016))
+    patches += 0.16 * skin.blush * _spot(p, marks.chin + [0, 0.005, 0.010], (0.018, 0.013, 0.02))
+    patches += 0.38 * _spot(p, marks.ear, (0.02, 0.035, 0.03))
+    hands = np.clip((marks.neck[1] - 0.42 - p[..., 1]) / 0.2, 0, 1)
+    patches += 0.22 * hands * (0.6 + 0.4 * low)
+    colour = _mix(colour, red, np.clip(patches * (1 + 0.25 * mottle), 0, 1))
+    pale = 0.22 * _spot(p, np.array([0, marks.eye[1] + 0.055, marks.eye[2] + 0.02]), (0.04, 0.022, 0.05))
+    pale += 0.18 * _spot(p, marks.nose + [0, 0.022, -0.01], (0.006, 0.02, 0.02))
+    colour = _mix(colour, np.clip(tone * [1.03, 1.04, 1.03], 0, 1), pale)
+    if face:
+        socket = 0.30 * _spot(p, marks.eye + [0.0, 0.006, 0.014], (0.021, 0.010, 0.02))
+        socket += 0.22 * _spot(p, marks.eye + [-0.004, -0.016, 0.012], (0.015, 0.006, 0.02))
+        colour = _mix(colour, tone * [0.80, 0.66, 0.64], socket)
+        colour = _freckles(colour, c, marks, skin.freckles, tone)
+    throat = np.clip((marks.chin[1] - 0.015 - p[..., 1]) / 0.03, 0, 1) * np.clip(
+        (p[..., 1] - marks.neck[1]) / 0.05 + 1, 0, 1
+    )
+    colour = colour * (1 - 0.035 * throat)[..., None]
+
+    rough = 0.56 + 0.05 * low + 0.05 * fine
+    rough -= 0.09 * _spot(p, np.array([0, marks.eye[1] + 0.04, marks.eye[2] + 0.03]), (0.04, 0.03, 0.05))
+    rough -= 0.10 * _spot(p, marks.nose, (0.012, 0.02, 0.02))
+    height = 3.0e-5 * fine + 2.2e-5 * noise3(p, 0.0016, 6) + 3.0e-5 * noise3(p, 0.004, 7)
+
+    if face:
+        colour, rough, height = _lips(colour, rough, height, c, recipe, marks, data, mottle)
+        inside = sample(load_mask(str(data.mask("mpfb_inside-mouth"))), *_mask_xy(c))[..., 0]
+        colour = _mix(colour, (0.42, 0.13, 0.12), inside)
+        d = _distance(p, lid)
+        near = np.exp(-((d / 0.0016) ** 2)) * recipe.eyes.liner
+        colour = _mix(colour, (0.20, 0.11, 0.09), near * 0.8)
+        pink = np.exp(-((d / 0.004) ** 2)) * 0.22
+        colour = _mix(colour, tone * [0.92, 0.66, 0.62], pink)
+        alpha, hair, ridge = brow_layer(c.position, c.normal, marks, recipe)
+        colour = _mix(colour, tone * [0.80, 0.70, 0.66], 0.30 * ridge)
+        colour = colour * (1 - alpha[..., None]) + hair * alpha[..., None]
+        rough = rough + 0.15 * alpha
+        height = height + 6e-5 * alpha
+        colour = _scalp(colour, c, recipe, marks)
+    dark = np.clip(c.visibility, 0, 1)[..., None]
+    shade = np.clip(0.30 + 0.78 * dark, 0, 1)
+    colour = colour * shade ** np.array([0.75, 1.05, 1.12])
+    return np.clip(colour, 0, 1), np.clip(rough, 0.2, 0.95), height
+
+
+def _mask_xy(c: Canvas) -> tuple[Floats, Floats]:
+    return c.original[..., 0] * 2048 - 0.5, (1 - c.original[..., 1]) * 2048 - 0.5
+
+
+def _lips(
+    colour: Floats,
+    rough: Floats,
+    height: Floats,
+    c: Canvas,
+    recipe: Recipe,
+    marks: Landmarks,
+    data: BodyData,
+    mottle: Floats,
+) -> tuple[Floats, Floats, Floats]:
+    mask = sample(load_mask(str(data.mask("mpfb_lips")), 3.2), *_mask_xy(c))[..., 0]
+    mask = np.clip((mask - 0.18) / 0.62, 0, 1)
+    mask = mask * mask * (3 - 2 * mask)
+    p = c.position
+    lip = np.array(rgb(recipe.skin.lips))
+    x = p[..., 0] + 0.0006 * noise3(p, 0.004, 21)
+    crease = noise3(np.stack([x / 0.0011, p[..., 1] / 0.012, 0 * x], -1), 1.0, 22)
+    inner = np.exp(-(((p[..., 1] - marks.mouth[1]) / 0.0032) ** 2))
+    shade = lip * (1 + 0.05 * crease[..., None] + 0.03 * mottle[..., None])
+    shade = shade * (1 - 0.30 * inner[..., None])
+    light = _spot(p, marks.mouth + [0.0, -0.0085, 0.0], (0.012, 0.003, 0.02))
+    shade = shade * (1 + 0.10 * light[..., None])
+    colour = _mix(colour, np.clip(shade, 0, 1), mask * (0.35 + 0.65 * recipe.skin.lip_depth))
+    rough = rough - 0.17 * mask + 0.04 * mask * crease
+    return colour, rough, height + mask * 7e-5 * crease
+
+
+def _freckles(colour: Floats, c: Canvas, marks: Landmarks, amount: float, tone: Floats) -> Floats:
+    rng = np.random.default_rng(31)
+    size = 700
+    picture = np.zeros((size, size))
+    for _ in range(int(260 * amount)):
+        x, y = rng.normal(0, 0.030), rng.normal(0, 0.010)
+        j, i = int((y / 0.12 + 0.5) * size), int((x / 0.12 + 0.5) * size)
+        if 8 < i < size - 8 and 8 < j < size - 8:
+            r = rng.uniform(1.2, 3.4)
+            yy, xx = np.mgrid[-7:8, -7:8]
+            dot = np.exp(-((np.hypot(xx, yy) / r) ** 2)) * rng.uniform(0.25, 0.8)
+            picture[j - 7 : j + 8, i - 7 : i + 8] = np.maximum(picture[j - 7 : j + 8, i - 7 : i + 8], dot)
+    x = (c.position[..., 0] / 0.12 + 0.5) * size
+    y = ((c.position[..., 1] - (marks.nose[1] + 0.012)) / 0.12 + 0.5) * size
+    inside = (x > 1) & (x < size - 2) & (y > 1) & (y < size - 2)
+    strength = sample(picture[..., None], x, y)[..., 0] * np.clip(c.normal[..., 2] * 2, 0, 1) * inside
+    return _mix(colour, tone * [0.80, 0.62, 0.50], strength * 0.55)
+
+
+def _scalp(colour: Floats, c: Canvas, recipe: Recipe, marks: Landmarks) -> Floats:
+    """Tints the skin under the hair so that no bright scalp shows between strands."""
+    from avatars.builder.hair import scalp_cover
+
+    cover = scalp_cover(c.position, marks)
+    hair = np.array(rgb(recipe.hair.colour)) * 0.6
+    return _mix(colour, hair, np.clip(cover, 0, 1) * 0.9)
+
+
+def _distance(p: Floats, points: Floats) -> Floats:
+    """Distance of every texel to the nearest of a few hundred points, computed only near them."""
+    out = np.full(p.shape[:2], 1.0)
+    near = (p[..., 1] > points[:, 1].min() - 0.012) & (p[..., 1] < points[:, 1].max() + 0.012)
+    near &= p[..., 2] > points[:, 2].min() - 0.012
+    rows = p[near]
+    best = np.full(len(rows), 1.0)
+    for q in points:
+        best = np.minimum(best, ((rows - q) ** 2).sum(1))
+    out[near] = np.sqrt(best)
+    return out
+
+
+def skin_material(
+    name: str, c: Canvas, recipe: Recipe, marks: Landmarks, data: BodyData, lid: Floats, face: bool
+) -> Material:
+    """Encodes the three textures of one skin surface."""
+    colour, rough, height = paint(c, recipe, marks, data, lid, face)
+    orm = np.stack([np.ones_like(rough), rough, np.zeros_like(rough)], -1)
+    if face:
+        orm = orm[::2, ::2]
+    key = name.lower()
+    normal = None
+    if face:
+        relief = normal_map(height, blur(c.position, 0.0) if False else c.position)
+        normal = jpeg(f"{key}-normal", relief, 80)
+    return Material(
+        name,
+        roughness=1.0,
+        base=jpeg(f"{key}-colour", colour, 88),
+        normal=normal,
+        normal_scale=0.9,
+        roughness_map=jpeg(f"{key}-roughness", orm, 75),
+        extensions={"KHR_materials_specular": {"specularFactor": 0.55}},
+    )
