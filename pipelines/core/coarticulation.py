@@ -23,19 +23,19 @@ _GROUPS = tuple(np.array(group) for group in (_LIPS, _JAW, _TONGUE))
 
 # Strength a and time constants c (ms) before and after, for lips, jaw and tongue.
 _DOMINANCE: dict[Kind, tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]] = {
-    Kind.PAUSE: ((1.0, 1.0, 1.0), (35, 35, 35), (35, 35, 35)),
-    Kind.BILABIAL: ((0.9, 0.7, 0.2), (28, 30, 30), (24, 26, 30)),
-    Kind.LABIODENTAL: ((1.0, 0.7, 0.4), (30, 30, 30), (26, 26, 30)),
-    Kind.SIBILANT: ((0.35, 1.0, 1.0), (30, 28, 25), (30, 28, 25)),
-    Kind.LIP_HEAVY: ((1.0, 0.7, 0.9), (60, 30, 28), (48, 30, 28)),
-    Kind.TONGUE: ((0.18, 0.5, 0.9), (30, 28, 24), (28, 28, 24)),
-    Kind.VOWEL: ((0.6, 1.0, 0.8), (32, 32, 26), (28, 30, 26)),
-    Kind.ROUNDED: ((1.0, 0.9, 0.8), (50, 32, 26), (38, 30, 26)),
+    Kind.PAUSE: ((1.0, 1.0, 1.0), (18, 18, 18), (18, 18, 18)),
+    Kind.BILABIAL: ((0.9, 0.7, 0.2), (14, 15, 15), (12, 13, 15)),
+    Kind.LABIODENTAL: ((1.0, 0.7, 0.4), (15, 15, 15), (13, 13, 15)),
+    Kind.SIBILANT: ((0.35, 1.0, 1.0), (15, 14, 12), (15, 14, 12)),
+    Kind.LIP_HEAVY: ((1.0, 0.7, 0.9), (30, 15, 14), (24, 15, 14)),
+    Kind.TONGUE: ((0.18, 0.5, 0.9), (15, 14, 12), (14, 14, 12)),
+    Kind.VOWEL: ((0.6, 1.0, 0.8), (16, 16, 13), (14, 15, 13)),
+    Kind.ROUNDED: ((1.0, 0.9, 0.8), (25, 16, 13), (19, 15, 13)),
 }
 _TABLE = {kind: np.array(rows, np.float32) for kind, rows in _DOMINANCE.items()}
 _BLOCK_MS = 2_000.0
 _REACH_MS = 450.0
-_HELD = 0.3
+_HELD = 0.5
 _PAUSE_EASE_MS = 45.0
 
 

@@ -1,11 +1,13 @@
 """From phones to a moving mouth: one curve, as sparse viseme keys or as dense ARKit frames.
 
 The curve is the dominance blend of `coarticulation` under the hard constraints of JALI (Edwards et al. 2016): bilabials
-close the lips, labiodentals touch, sibilants narrow the jaw. It lies on a grid of 10 ms, leads the sound a little
-(people forgive an early mouth, not a late one) and rests at both ends unless it is told what comes before or after.
+close the lips, labiodentals touch, sibilants narrow the jaw. It is piecewise linear, with knots where sounds culminate and at the corners
+of closures; it leads the sound a little (people forgive an early mouth, not a late one) and
+rests at both ends unless it is told what comes before or after.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,18 +18,24 @@ from pipelines.frames import OUTPUT_RATE, Phone, Viseme
 
 __all__ = ["OCULUS_15", "curve", "frames", "keys"]
 
-STEP = OUTPUT_RATE // 100
+_STEP = OUTPUT_RATE // 200
 _MS = OUTPUT_RATE / 1000
 _LEAD_MS = 12.0
 _CLOSURE_LEAD_MS = 18.0
-_CLOSURE_RAMP_MS = 45.0
+_CLOSURE_RAMP_MS = 40.0
 _CLOSURE_START_MS = 25.0
+_RELEASE_MS = 18.0
+_MERGED_MS = 25.0
 _TOUCH_RAMP_MS = 60.0
 _TOUCH = 0.85
 _NARROW = 0.6
 _REST_MS = 60.0
+_HELD_MS = 40.0
+_SLOPE = 0.33 / 16
 _FORCE = {0: 0.8, 1: 1.0, 2: 0.92}
 _TOLERANCE = 0.042
+_FAINT = 0.03
+_VOWELS = (Kind.VOWEL, Kind.ROUNDED)
 
 
 def keys(
@@ -38,7 +46,7 @@ def keys(
     A viseme's weight is linear between its keys, constant outside them, 0 without any; that is within 0.05 of `curve`.
     Keys of consecutive chunks simply follow one another.
     """
-    times, weights = _curve(phones, length, before, after)
+    times, weights = curve(phones, length, before=before, after=after)
     kept = _simplify(times, weights)
     at, ids = np.nonzero(kept)
     rounded = np.round(weights[at, ids].astype(np.float64), 2)
@@ -54,7 +62,7 @@ def frames(
     after: Sequence[Phone] = (),
 ) -> NDArray[np.uint8]:
     """The same curve as ARKit weights x 255, [n, 52]: frame k is at sample k x 24,000 / fps, up to `length`."""
-    times, weights = _curve(phones, length, before, after)
+    times, weights = curve(phones, length, before=before, after=after)
     at = np.arange(length * fps // OUTPUT_RATE + 1) * (OUTPUT_RATE / fps)
     visemes = np.stack([np.interp(at, times, weights[:, v]) for v in range(len(OCULUS_15))], 1)
     return np.round(np.clip(visemes @ ARKIT_OF_OCULUS, 0, 1) * 255).astype(np.uint8)
@@ -63,26 +71,23 @@ def frames(
 def curve(
     phones: Sequence[Phone], length: int, *, before: Sequence[Phone] = (), after: Sequence[Phone] = ()
 ) -> tuple[NDArray[np.int64], Array]:
-    """Sample times [n] (every 240, and `length`) and Oculus-15 weights [n, 15], each 0 to 1, their sum at most 1.
+    """The knots' samples [n], from 0 to `length`, and Oculus-15 weights [n, 15], each 0 to 1, their sum at most 1.
 
     `before` are the last phones of the chunk before, at negative times; `after` the next ones, from `length` on.
     """
-    return _curve(phones, length, before, after)
-
-
-def _curve(
-    phones: Sequence[Phone], length: int, before: Sequence[Phone], after: Sequence[Phone]
-) -> tuple[NDArray[np.int64], Array]:
-    times = np.append(np.arange(0, max(length, 1), STEP), length) if length > 0 else np.zeros(1, np.int64)
-    gestures = _gestures([*before, *phones, *after], 0 if not before else None, length if not after else None)
+    if length <= 0:
+        return np.zeros(1, np.int64), np.eye(1, len(OCULUS_15), SIL, dtype=np.float32)
+    start, end = None if before else 0, None if after else length
+    gestures = _gestures([*before, *phones, *after], start, end)
+    closures = _closures(gestures, start, end)
+    times = _knots(gestures, closures, length)
     grid = (times / _MS).astype(np.float32)
     weights = blend(gestures, grid + np.float32(_LEAD_MS))
     _constrain(weights, gestures, grid)
-    start = None if before else 0.0
-    end = None if after else length / _MS
     _rest(weights, grid, start, end)
-    _close(weights, gestures, grid, start, end)
-    weights[weights < 0.015] = 0
+    _soften(weights, grid)
+    _close(weights, closures, grid)
+    np.maximum((weights - _FAINT) / (1 - _FAINT), 0, out=weights)
     return times, weights
 
 
@@ -114,7 +119,7 @@ def _gestures(phones: Sequence[Phone], start: int | None, end: int | None) -> li
             if sound is PAUSE:
                 silence(a, b)
             else:
-                voiced = sound.kind in (Kind.VOWEL, Kind.ROUNDED)
+                voiced = sound.kind in _VOWELS
                 gestures.append(Gesture(sound, a / _MS, b / _MS, _FORCE.get(phone.stress, 1.0) if voiced else 1.0))
         if not parts:
             at = t0
@@ -137,7 +142,7 @@ def _window(gestures: Sequence[Gesture], kinds: tuple[Kind, ...], grid: Array, r
 
 
 def _constrain(weights: Array, gestures: Sequence[Gesture], grid: Array) -> None:
-    """Narrow the jaw at sibilants, touch at labiodentals, keep the sum at 1 or below, and smooth."""
+    """Narrow the jaw at sibilants, touch at labiodentals, keep the sum at 1 or below."""
     narrow = _window(gestures, (Kind.SIBILANT, Kind.LIP_HEAVY), grid, _TOUCH_RAMP_MS)
     weights[:, (AA, EH, OH, IH)] *= (1 - _NARROW * narrow)[:, None]
     hissing = _window(gestures, (Kind.SIBILANT,), grid, _TOUCH_RAMP_MS)
@@ -149,54 +154,91 @@ def _constrain(weights: Array, gestures: Sequence[Gesture], grid: Array) -> None
     weights[:, FF] = np.maximum(lips, touch)
     weights[:, PP] = 0
     weights /= np.maximum(weights.sum(1, keepdims=True), 1)
-    if len(weights) > 2:
-        weights[1:-1] = (weights[:-2] + 2 * weights[1:-1] + weights[2:]) / 4
 
 
-def _rest(weights: Array, grid: Array, start: float | None, end: float | None) -> None:
+def _rest(weights: Array, grid: Array, start: int | None, end: int | None) -> None:
     """Ease to the resting mouth at the open ends."""
     ease = np.ones(len(grid), np.float32)
     if start is not None:
-        ease = np.minimum(ease, (grid - start) / _REST_MS)
+        ease = np.minimum(ease, (grid - start / _MS) / _REST_MS)
     if end is not None:
-        ease = np.minimum(ease, (end - grid) / _REST_MS)
-    ease = np.clip(ease, 0, 1)
+        ease = np.minimum(ease, (end / _MS - grid) / _REST_MS)
     weights *= ease[:, None]
     weights[:, SIL] += 1 - ease
 
 
-def _close(weights: Array, gestures: Sequence[Gesture], grid: Array, start: float | None, end: float | None) -> None:
-    """Shut the lips at every p, b and m: shut 18 ms before the sound, open again before it ends."""
-    shut: list[list[float]] = []
-    for gesture in gestures:
-        if gesture.sound.kind is not Kind.BILABIAL:
-            continue
-        length = gesture.end - gesture.start
-        a = gesture.start - _CLOSURE_LEAD_MS
-        b = max(gesture.start + 0.6 * length, gesture.start + min(20.0, length))
-        if start is not None:
-            a = max(a, min(start + _CLOSURE_START_MS, gesture.start + length / 2))
-        if end is not None:
-            b = min(b, end - _CLOSURE_START_MS)
-        b = max(a, b)
-        if shut and a - shut[-1][1] < 25:
-            shut[-1][1] = b
-        else:
-            shut.append([a, b])
-    if not shut:
+def _soften(weights: Array, grid: Array) -> None:
+    """Bound the slope, backwards from the end: a shape that would jump begins earlier, and is mixed with the next."""
+    most = _SLOPE * np.diff(grid)
+    if (np.abs(np.diff(weights, axis=0)).max(1, initial=0) <= most).all():
         return
-    knots: list[float] = []
-    levels: list[float] = []
-    for n, (a, b) in enumerate(shut):
-        room = a - shut[n - 1][1] if n else (a - start if start is not None else np.inf)
-        left = shut[n + 1][0] - b if n + 1 < len(shut) else (end - b if end is not None else np.inf)
-        rise = min(_CLOSURE_RAMP_MS, room / 3 if n else room)
-        fall = min(_CLOSURE_RAMP_MS, left / 3 if n + 1 < len(shut) else left)
-        knots += [a - max(rise, 1e-3), a, b, b + max(fall, 1e-3)]
-        levels += [0, 1, 1, 0]
-    closure = np.interp(grid, knots, levels).astype(np.float32)
-    weights *= (1 - closure)[:, None]
-    weights[:, PP] = closure
+    for at in range(len(grid) - 2, -1, -1):
+        step = weights[at] - weights[at + 1]
+        far = np.abs(step).max()
+        if far > most[at]:
+            weights[at] = weights[at + 1] + step * (most[at] / far)
+
+
+def _closures(gestures: Sequence[Gesture], start: int | None, end: int | None) -> list[tuple[float, float]]:
+    """When and how far the lips are shut for p, b and m: corners (ms, 0 or 1) of a line that is 0 outside.
+
+    They are shut 18 ms before the sound and open as it ends; a short vowel before it is left its middle.
+    """
+    shut: list[tuple[float, float, float, float]] = []
+    previous: Gesture | None = None
+    for gesture in gestures:
+        if gesture.sound.kind is Kind.BILABIAL:
+            length = gesture.end - gesture.start
+            voiced = previous is not None and previous.sound.kind in _VOWELS
+            room = previous.end - previous.start if previous is not None and voiced else np.inf
+            a = gesture.start - min(_CLOSURE_LEAD_MS, 0.2 * room)
+            rise = min(_CLOSURE_RAMP_MS, 0.4 * room)
+            b = gesture.start + max(0.6 * length, min(20.0, length))
+            if start is not None:
+                a = max(a, min(start / _MS + _CLOSURE_START_MS, gesture.start + length / 2))
+                rise = min(rise, a - start / _MS)
+            fall = max(_RELEASE_MS, gesture.end - b)
+            if end is not None:
+                b = min(b, end / _MS - _CLOSURE_START_MS)
+                fall = min(fall, end / _MS - b)
+            shut.append((a - rise, a, max(a, b), max(a, b) + fall))
+        previous = gesture
+    corners: list[tuple[float, float]] = []
+    for n, (rising, a, b, opened) in enumerate(shut):
+        if not n:
+            corners.append((rising, 0))
+        corners += [(a, 1), (b, 1)]
+        if n + 1 == len(shut):
+            corners.append((opened, 0))
+        elif shut[n + 1][1] - b > _MERGED_MS:
+            middle = (b + shut[n + 1][1]) / 2
+            corners += [(min(opened, middle), 0), (max(shut[n + 1][0], middle), 0)]
+    return corners
+
+
+def _close(weights: Array, closures: list[tuple[float, float]], grid: Array) -> None:
+    if closures:
+        corners = np.array(closures)
+        closure = np.interp(grid, np.maximum.accumulate(_on_grid(corners[:, 0])), corners[:, 1]).astype(np.float32)
+        weights *= (1 - closure)[:, None]
+        weights[:, PP] = closure
+
+
+def _on_grid(ms: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """The nearest places a knot can have, in ms: they are 5 ms apart, so that no two knots nearly coincide."""
+    return np.round(ms.astype(np.float64) * _MS / _STEP) * (_STEP / _MS)
+
+
+def _knots(gestures: Sequence[Gesture], closures: list[tuple[float, float]], length: int) -> NDArray[np.int64]:
+    """Culminations of the sounds, both ends of one that is held, corners of the closures, the ease at the ends."""
+    spans = np.array([(gesture.start, gesture.end) for gesture in gestures]) - _LEAD_MS
+    span = spans[:, 1] - spans[:, 0]
+    inset = np.where(span > 2 * _HELD_MS, _HELD_MS, span / 2)
+    ends = (_REST_MS, length / _MS - _REST_MS)
+    ms = np.concatenate([spans[:, 0] + inset, spans[:, 1] - inset, [t for t, _ in closures], ends])
+    samples = np.round(_on_grid(ms) * _MS).astype(np.int64)
+    inside = samples[(samples > 0) & (samples < length)]
+    return np.unique(np.concatenate([inside, [0, length]]))
 
 
 def _simplify(times: NDArray[np.int64], weights: Array) -> NDArray[np.bool_]:
