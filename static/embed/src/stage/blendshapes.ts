@@ -1,0 +1,128 @@
+/** The face's vocabulary: the 52 ARKit names, each viseme as ARKit shapes, and each feeling as ARKit shapes. */
+
+import { VISEMES } from "../mouth.ts";
+
+const SIDED = [
+  "browDown", "browOuterUp", "cheekSquint", "eyeBlink", "eyeLookDown", "eyeLookIn", "eyeLookOut", "eyeLookUp",
+  "eyeSquint", "eyeWide", "mouthDimple", "mouthFrown", "mouthLowerDown", "mouthPress", "mouthSmile",
+  "mouthStretch", "mouthUpperUp", "noseSneer",
+];
+const SINGLE = [
+  "browInnerUp", "cheekPuff", "jawForward", "jawLeft", "jawOpen", "jawRight", "mouthClose", "mouthFunnel",
+  "mouthLeft", "mouthPucker", "mouthRight", "mouthRollLower", "mouthRollUpper", "mouthShrugLower",
+  "mouthShrugUpper", "tongueOut",
+];
+
+export const ARKIT: readonly string[] = [...SIDED.flatMap((name) => [`${name}Left`, `${name}Right`]), ...SINGLE];
+export const ARKIT_INDEX: ReadonlyMap<string, number> = new Map(ARKIT.map((name, i) => [name, i]));
+
+/** True for shapes that move the lips or the jaw, which speech has the first claim on. */
+export const IS_MOUTH: readonly boolean[] = ARKIT.map((name) => /^(mouth|jaw|tongue|cheekPuff)/.test(name));
+
+export type Shape = Readonly<Record<string, number>>;
+
+/** Indices and weights of a shape; a name that is one of a pair stands for both sides. */
+export class Blend {
+  readonly index: number[] = [];
+  readonly weight: number[] = [];
+
+  constructor(shape: Shape) {
+    for (const [name, weight] of Object.entries(shape)) {
+      for (const full of SIDED.includes(name) ? [`${name}Left`, `${name}Right`] : [name]) {
+        const i = ARKIT_INDEX.get(full);
+        if (i === undefined) throw new Error(`no ARKit shape is called ${full}`);
+        this.index.push(i);
+        this.weight.push(weight);
+      }
+    }
+  }
+
+  /** Adds the shape to `face` (52 weights): `upper` scales brows, eyes and cheeks, `mouth` lips and jaw. */
+  addTo(face: Float32Array, upper: number, mouth: number): void {
+    for (let k = 0; k < this.index.length; k++) {
+      const i = this.index[k]!;
+      face[i] = face[i]! + this.weight[k]! * (IS_MOUTH[i] ? mouth : upper);
+    }
+  }
+}
+
+/** For faces without viseme targets: what lips, jaw and tongue do, in the order of VISEMES. */
+const SPOKEN: Record<(typeof VISEMES)[number], Shape> = {
+  sil: {},
+  PP: { mouthClose: 0.12, jawOpen: 0.06, mouthPress: 0.45, mouthRollLower: 0.3, mouthRollUpper: 0.3 },
+  FF: { jawOpen: 0.06, mouthRollLower: 0.55, mouthUpperUp: 0.28, mouthLowerDown: 0.05 },
+  TH: { jawOpen: 0.14, mouthLowerDown: 0.25, mouthUpperUp: 0.12, tongueOut: 0.3 },
+  DD: { jawOpen: 0.12, mouthLowerDown: 0.25, mouthUpperUp: 0.12, mouthStretch: 0.1 },
+  kk: { jawOpen: 0.16, mouthLowerDown: 0.2, mouthUpperUp: 0.12, mouthStretch: 0.12 },
+  CH: { jawOpen: 0.08, mouthFunnel: 0.5, mouthPucker: 0.2, mouthLowerDown: 0.15, mouthUpperUp: 0.12 },
+  SS: { jawOpen: 0.03, mouthStretch: 0.3, mouthLowerDown: 0.3, mouthUpperUp: 0.15, mouthSmile: 0.1 },
+  nn: { jawOpen: 0.1, mouthLowerDown: 0.2, mouthUpperUp: 0.08, mouthStretch: 0.08 },
+  RR: { jawOpen: 0.1, mouthFunnel: 0.35, mouthPucker: 0.2, mouthLowerDown: 0.1 },
+  aa: { jawOpen: 0.55, mouthLowerDown: 0.22, mouthUpperUp: 0.16 },
+  E: { jawOpen: 0.3, mouthStretch: 0.28, mouthSmile: 0.16, mouthLowerDown: 0.25, mouthUpperUp: 0.14 },
+  I: { jawOpen: 0.16, mouthStretch: 0.35, mouthSmile: 0.25, mouthLowerDown: 0.22, mouthUpperUp: 0.14 },
+  O: { jawOpen: 0.38, mouthFunnel: 0.55, mouthPucker: 0.25 },
+  U: { jawOpen: 0.14, mouthFunnel: 0.3, mouthPucker: 0.7 },
+};
+export const VISEME_BLENDS: readonly Blend[] = VISEMES.map((name) => new Blend(SPOKEN[name]));
+
+/** How far each viseme opens the mouth, 0 to 1: the loudness that a face can see of itself. */
+export const OPENNESS: readonly number[] = VISEMES.map((name) => (SPOKEN[name].jawOpen ?? 0) / 0.55);
+
+export interface Expression {
+  readonly blend: Blend;
+  /** Radians added to the head: nod down, turn, tilt. */
+  readonly head: readonly [pitch: number, yaw: number, roll: number];
+}
+
+const express = (shape: Shape, head: Expression["head"] = [0, 0, 0]): Expression => ({
+  blend: new Blend(shape),
+  head,
+});
+
+export const EXPRESSIONS: Readonly<Record<string, Expression>> = {
+  joy: express(
+    { mouthSmile: 0.62, cheekSquint: 0.5, eyeSquint: 0.3, browOuterUp: 0.12, mouthDimple: 0.15, mouthUpperUp: 0.1 },
+    [-0.02, 0, 0.03],
+  ),
+  warmth: express({ mouthSmile: 0.35, cheekSquint: 0.25, eyeSquint: 0.15, browInnerUp: 0.15 }, [0.01, 0, 0.05]),
+  amusement: express(
+    { mouthSmile: 0.75, cheekSquint: 0.65, eyeSquint: 0.4, jawOpen: 0.1, browOuterUp: 0.2, mouthDimple: 0.2 },
+    [-0.04, 0, -0.04],
+  ),
+  concern: express({ browInnerUp: 0.6, browDown: 0.18, mouthFrown: 0.22, mouthPress: 0.15, eyeSquint: 0.1 }, [
+    0.03, 0, 0.06,
+  ]),
+  sadness: express({ browInnerUp: 0.75, mouthFrown: 0.45, mouthShrugLower: 0.2, eyeLookDown: 0.12 }, [0.08, 0, 0.04]),
+  surprise: express({ browInnerUp: 0.65, browOuterUp: 0.65, eyeWide: 0.6, jawOpen: 0.16, mouthFunnel: 0.08 }, [
+    -0.05, 0, 0,
+  ]),
+  anger: express({ browDown: 0.65, eyeSquint: 0.3, noseSneer: 0.25, mouthPress: 0.4, mouthFrown: 0.2 }, [0.04, 0, 0]),
+  fear: express({ browInnerUp: 0.8, browOuterUp: 0.3, eyeWide: 0.5, mouthStretch: 0.35 }, [-0.03, 0, 0]),
+  disgust: express({ noseSneer: 0.55, mouthUpperUp: 0.25, browDown: 0.35, eyeSquint: 0.3, mouthFrown: 0.2 }, [
+    -0.02, 0.05, 0,
+  ]),
+  confusion: express(
+    { browDownLeft: 0.45, browOuterUpRight: 0.5, eyeSquintLeft: 0.25, mouthPressLeft: 0.25, mouthLeft: 0.15 },
+    [0, 0.03, 0.09],
+  ),
+  curiosity: express({ browOuterUp: 0.35, browInnerUp: 0.3, eyeWide: 0.18, mouthSmile: 0.12 }, [0.03, 0, 0.07]),
+  thought: express({ browInnerUp: 0.2, browDownLeft: 0.22, browOuterUpRight: 0.22, mouthPress: 0.25, mouthLeft: 0.12 }),
+  attention: express({ browInnerUp: 0.16, browOuterUp: 0.12, eyeWide: 0.06, mouthSmile: 0.1 }),
+  neutral: express({}),
+};
+
+const ALIASES: Readonly<Record<string, string>> = {
+  happy: "joy", happiness: "joy", smile: "joy", excited: "joy", excitement: "joy", positive: "joy",
+  warm: "warmth", love: "warmth", caring: "warmth", gratitude: "warmth", friendly: "warmth", calm: "warmth",
+  laugh: "amusement", amused: "amusement", empathy: "concern", worried: "concern", apology: "concern",
+  sympathy: "concern", sorry: "concern", sad: "sadness", negative: "concern", surprised: "surprise",
+  angry: "anger", afraid: "fear", confused: "confusion", curious: "curiosity", interest: "curiosity",
+  thinking: "thought", thoughtful: "thought", attentive: "attention",
+};
+
+/** The expression called `name`, or one meaning the same; undefined when nothing fits. */
+export function expression(name: string): Expression | undefined {
+  const key = name.toLowerCase();
+  return EXPRESSIONS[ALIASES[key] ?? key];
+}
