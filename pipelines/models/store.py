@@ -117,9 +117,9 @@ class ModelStore:
     def pull(
         self, names: Sequence[str] | None = None, progress: Callable[[Progress], None] = lambda progress: None
     ) -> None:
-        """Bring `names` (the default set when None) and what they need into the store. What is here and sound is left alone; a pull that
-        was stopped goes on from the packages it has; two pulls at once take turns. Blocks: call it from a command or
-        a thread. Raises FetchFailed and UnknownModel."""
+        """Bring `names` (the default set when None) and what they need into the store. What is here and sound is left
+        alone; a pull that was stopped goes on from the packages it has; two pulls at once take turns. Blocks: call it
+        from a command or a thread. Raises FetchFailed and UnknownModel."""
         chosen = [self.entry(n) for n in names] if names is not None else [e for e in self.entries() if e.default]
         wanted = {e.name: e for entry in chosen for e in (*(self.entry(n) for n in entry.needs), entry)}.values()
         self._root.mkdir(parents=True, exist_ok=True)
