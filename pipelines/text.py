@@ -94,9 +94,10 @@ class Think:
         try:
             async with aclosing(self._llm.stream(chat, self._options)) as deltas:  # type: ignore[type-var]
                 while True:
-                    async with asyncio.timeout(self._stall_timeout if said else self._first_token_timeout):
-                        delta = await anext(deltas, None)
-                    if delta is None:
+                    try:
+                        async with asyncio.timeout(self._stall_timeout if said else self._first_token_timeout):
+                            delta = await anext(deltas)
+                    except StopAsyncIteration:
                         break
                     delta = delta if said else delta.lstrip()
                     if delta:

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from pipelines.frames import INPUT_RATE, OUTPUT_RATE, Phone, SpeechChunk, Transcript, Word
 from pipelines.ports import Bot, Conversation, FinishReason, JournalUnavailable, Recorded, UnknownConversation
 from pipelines.providers.base import (
@@ -101,7 +103,7 @@ class ScriptedStt:
 
 
 class LoudnessVad:
-    """Hears speech in every window that is not silent."""
+    """Hears speech in every window that is not quiet."""
 
     def __init__(self, *, failure: ProviderError | None = None) -> None:
         self.failure, self.opened, self.closed = failure, 0, 0
@@ -121,7 +123,8 @@ class LoudnessStream:
         data = self._rest + pcm
         whole = len(data) // 1024 * 1024
         self._rest = data[whole:]
-        return [float(any(data[at : at + 1024])) for at in range(0, whole, 1024)]
+        windows = np.frombuffer(data[:whole], "<i2").reshape(-1, 512)
+        return [float(np.abs(window).max() > 256) for window in windows]
 
     async def close(self) -> None:
         self._vad.closed += 1
