@@ -25,6 +25,7 @@ _CJK_ENDS = "。！？｡"
 _CJK_PAUSES = "，、；："
 _PAUSES = ",;:—–，、；："
 _CLOSERS = "\"'”’»›)]}」』】）*_`~"
+_QUOTES = tuple("\"'”’»›")
 _PAIRS = {"(": ")", "[": "]", "“": "”", "«": "»", "「": "」", "『": "』", "（": "）", "【": "】"}
 _CJK = re.compile(r"[぀-ヿ㐀-鿿가-힯豈-﫿]")
 _NUMERIC = re.compile(r"[\W_]*\d[\d.,:/%-]*\W*$")
@@ -71,7 +72,7 @@ _OPENING = frozenset(
     ).split()
 )
 # Complete as an object ("can help you with"), though they lean when they open a clause.
-_OBJECTS = frozenset("you it her this that these those all both more what no one".split())
+_OBJECTS = frozenset("you it her this that these those all both".split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +165,10 @@ class ClauseSplitter:
             or character in _PAIRS.values()
         ):
             return False
-        word = self._pending[self._word :].rstrip("".join(_PAIRS.values()) + _CLOSERS)
-        if word[-1:] in _CJK_ENDS:
+        word = self._pending[self._word :]
+        if word[-1] in _CJK_ENDS:
             return True
-        if word[-1:] not in _CJK_PAUSES:
+        if word[-1] not in _CJK_PAUSES:
             return False
         return self._words() + max(1.0, len(_CJK.findall(word)) / 2) >= (2 if self._first else COMMA_WORDS)
 
@@ -252,7 +253,7 @@ class ClauseSplitter:
         if not text:
             return ""
         if text[-1] in "!?" + _CJK_ENDS:
-            return "end"
+            return "perhaps" if token.text[len(text) :].rstrip("*_`~")[-1:] in _QUOTES else "end"
         if text[-1] == "…" or text.endswith(".."):
             return "perhaps"
         if text[-1] == ".":

@@ -1,9 +1,9 @@
 """From phones to a moving mouth: one curve, as sparse viseme keys or as dense ARKit frames.
 
 The curve is the dominance blend of `coarticulation` under the hard constraints of JALI (Edwards et al. 2016): bilabials
-close the lips, labiodentals touch, sibilants narrow the jaw. It is piecewise linear, with knots where sounds culminate and at the corners
-of closures; it leads the sound a little (people forgive an early mouth, not a late one) and
-rests at both ends unless it is told what comes before or after.
+close the lips, labiodentals touch, sibilants narrow the jaw. It is piecewise linear, with knots where sounds culminate
+and at the corners of closures; it leads the sound a little (people forgive an early mouth, not a late one) and rests at
+both ends unless it is told what comes before or after.
 """
 
 from collections.abc import Sequence
