@@ -29,6 +29,17 @@ const css = {
   },
 };
 
+/** Socket.IO's polling and WebTransport are never used: the engine is given its websocket alone. */
+const websocketOnly = {
+  name: "websocket-only",
+  setup(esbuild) {
+    esbuild.onLoad({ filter: /engine\.io-client[\\/]build[\\/]esm[\\/]transports[\\/]index\.js$/ }, () => ({
+      contents: 'import { WS } from "./websocket.js"; export const transports = { websocket: WS };',
+      loader: "js",
+    }));
+  },
+};
+
 const common = {
   bundle: true,
   write: false,
@@ -37,7 +48,7 @@ const common = {
   legalComments: "none",
   charset: "utf8",
   logLevel: "warning",
-  plugins: [css],
+  plugins: [css, websocketOnly],
   metafile: true,
 };
 
@@ -102,7 +113,10 @@ const added = (names) => {
   return total;
 };
 const used = { loader: gzip(loaderBytes) };
-used.text = used.loader + added(closure("panel.js"));
+const languages = Object.entries(parts.metafile.outputs)
+  .filter(([, output]) => output.entryPoint?.includes("/locales/"))
+  .map(([path]) => sizes[basename(path)].gzip);
+used.text = used.loader + added(closure("panel.js")) + Math.max(...languages);
 used.voice = added([...closure("voice.js"), "worklet.js"]);
 if (entries.stage) used.stage = added(closure("stage.js"));
 

@@ -67,7 +67,7 @@ export interface Panel {
   send(text: string): void;
   prefill(text: string): void;
   mute(on: boolean): void;
-  setLocale(locale: string): void;
+  setLocale(locale: string): Promise<void>;
   setTheme(theme: Theme): void;
   reset(): void;
   shutdown(): void;

@@ -1,0 +1,158 @@
+// The visitor as the REST side knows them: a token for one bot, the conversation so far, and the little that is stored in the page's origin.
+
+import type { BootConfig } from "./contract";
+
+export class ApiError extends Error {
+  readonly code: string;
+  readonly status: number;
+  readonly retryMs: number | null;
+
+  constructor(code: string, message: string, status: number, retryMs: number | null) {
+    super(message);
+    this.code = code;
+    this.status = status;
+    this.retryMs = retryMs;
+  }
+
+  /** Asking again in a moment may help. */
+  get retryable(): boolean {
+    return this.status === 0 || this.status === 429 || this.status >= 500;
+  }
+}
+
+export interface PastMessage {
+  id: string;
+  role: "user" | "assistant" | "agent" | "system";
+  content: string;
+}
+
+interface Stored {
+  visitor?: string;
+  conversation?: string;
+}
+
+interface VisitorToken {
+  access_token: string;
+  expires_in: number;
+  user_id: string;
+  conversation_id?: string | null;
+}
+
+const TIMEOUT_MS = 10_000;
+const EARLY_MS = 60_000;
+const HISTORY_LIMIT = 50;
+
+/** Rejects with `ApiError`; status 0 is a network that did not answer. */
+export async function request<T>(url: string, init: RequestInit = {}): Promise<T> {
+  let response: Response;
+  try {
+    response = await fetch(url, { credentials: "omit", ...init, signal: AbortSignal.timeout(TIMEOUT_MS) });
+  } catch {
+    throw new ApiError("NETWORK", "the server did not answer", 0, null);
+  }
+  const body = (await response.json().catch(() => null)) as { error?: { code?: string; message?: string } } | null;
+  if (response.ok && body !== null) return body as T;
+  const retryAfter = Number(response.headers.get("Retry-After"));
+  throw new ApiError(
+    body?.error?.code ?? "INTERNAL_ERROR",
+    body?.error?.message ?? response.statusText,
+    response.status,
+    retryAfter > 0 ? retryAfter * 1000 : null,
+  );
+}
+
+export class Visitor {
+  readonly #origin: string;
+  readonly #config: BootConfig;
+  readonly #key: string;
+  #token: { value: string; until: number } | null = null;
+  #stored: Stored | null = null;
+
+  constructor(origin: string, config: BootConfig) {
+    this.#origin = origin;
+    this.#config = config;
+    this.#key = `machineavatars:${config.id}`;
+  }
+
+  get conversation(): string | null {
+    return this.#read().conversation ?? null;
+  }
+
+  set conversation(id: string | null) {
+    this.#write({ ...this.#read(), conversation: id ?? undefined });
+  }
+
+  /** A token good for at least another minute. */
+  async token(locale: string): Promise<string> {
+    if (this.#token && this.#token.until > Date.now() + EARLY_MS) return this.#token.value;
+    const stored = this.#read();
+    const answer = await request<VisitorToken>(`${this.#origin}/api/v1/auth/visitor-token`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({
+        chatbot_id: this.#config.id,
+        ...(stored.visitor ? { visitor_id: stored.visitor } : {}),
+        locale,
+        page_url: location.origin + location.pathname,
+      }),
+    });
+    this.#token = { value: answer.access_token, until: Date.now() + answer.expires_in * 1000 };
+    this.#write({ visitor: answer.user_id, conversation: answer.conversation_id ?? stored.conversation });
+    return answer.access_token;
+  }
+
+  /** The server refused the token: the next call asks for another. */
+  forgetToken(): void {
+    this.#token = null;
+  }
+
+  /** The newest messages of the conversation, oldest first; none when there is no conversation or it cannot be read. */
+  async history(locale: string): Promise<PastMessage[]> {
+    const conversation = this.conversation;
+    if (!conversation) return [];
+    try {
+      const token = await this.token(locale);
+      const url = `${this.#origin}/api/v1/history/conversations/${encodeURIComponent(conversation)}/messages`;
+      const headers = { Authorization: `Bearer ${token}` };
+      type Page = { data: PastMessage[]; pagination?: { total_pages?: number } };
+      const first = await request<Page>(`${url}?limit=${HISTORY_LIMIT}`, { headers });
+      const last = first.pagination?.total_pages ?? 1;
+      const page = last > 1 ? await request<Page>(`${url}?limit=${HISTORY_LIMIT}&page=${last}`, { headers }) : first;
+      return page.data;
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 404) this.conversation = null;
+      return [];
+    }
+  }
+
+  /** Erases everything this widget has stored. */
+  erase(): void {
+    this.#token = null;
+    this.#stored = {};
+    try {
+      localStorage.removeItem(this.#key);
+    } catch {
+      // storage is blocked: there was nothing
+    }
+  }
+
+  #read(): Stored {
+    if (this.#stored) return this.#stored;
+    try {
+      const parsed: unknown = JSON.parse(localStorage.getItem(this.#key) ?? "{}");
+      this.#stored = parsed !== null && typeof parsed === "object" ? (parsed as Stored) : {};
+    } catch {
+      this.#stored = {};
+    }
+    return this.#stored;
+  }
+
+  #write(stored: Stored): void {
+    this.#stored = stored;
+    try {
+      localStorage.setItem(this.#key, JSON.stringify(stored));
+    } catch {
+      // storage is blocked: the visitor is new on the next page
+    }
+  }
+}
