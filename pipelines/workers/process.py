@@ -67,7 +67,7 @@ class WorkerProcess:
 
     def __init__(self, spec: WorkerSpec) -> None:
         self._spec = spec
-        self._state: State = "stopped"
+        self._state: State = "starting"
         self._changed = asyncio.Condition()
         self._process: Process | None = None
         self._about: Header = {}
@@ -125,7 +125,7 @@ class WorkerProcess:
         """What the worker said about itself, waiting for it to load. Raises ProviderError when it cannot."""
         try:
             async with asyncio.timeout(self._spec.start_timeout), self._changed:
-                await self._changed.wait_for(lambda: self._state in ("ready", "failed"))
+                await self._changed.wait_for(lambda: self._state != "starting")
         except TimeoutError as error:
             raise self._error(f"not ready after {self._spec.start_timeout:.0f} s ({self._reason})") from error
         if self._state != "ready":
@@ -260,6 +260,7 @@ class WorkerProcess:
         if self._heard_at < since and self._process is not None and self._process.returncode is None:
             log.error("worker %s answers nobody; ending it", self._spec.kind)
             self._process.kill()
+            self._state = "starting"
 
     def _fail_calls(self) -> None:
         for call in self._calls.values():
