@@ -9,6 +9,7 @@ from pipelines.face import face
 from pipelines.frames import Citation, Cue, Failed, Frame, SpeechChunk, TextDelta, Transcript, UserText, Utterance
 from pipelines.ports import Bot, Clock, Conversation, FinishReason, Guard, Ids, Journal, Retriever
 from pipelines.providers.base import ChatMessage, Llm, LlmOptions, ProviderError, Stt, Tts
+from pipelines.registry import LanguageUnsupported, Voices, primary
 from pipelines.stage import Stage, run
 from pipelines.text import Retrieve, Think, text
 from pipelines.voice import Cut, Hear, Speak, voice
@@ -50,8 +51,8 @@ class Engine:
     clock: Clock
     ids: Ids
     options: LlmOptions
+    voices: Voices
     first_token_timeout: float = 5.0
-    default_voice: str = ""
 
     def stages(self, bot: Bot, history: Sequence[ChatMessage], *, voiced: bool, faced: bool) -> list[Stage]:
         """The pipeline of one reply: text, or voice, or face. Enter with `UserText` or `Transcript`."""
@@ -67,27 +68,30 @@ class Engine:
         words = text(Retrieve(self.retriever, bot), think)
         if not voiced:
             return words
-        spoken = voice(Hear(self.stt), words, Speak(self.tts, self._voice(bot)))
+        spoken = voice(Hear(self.stt), words, Speak(self.tts, self.voice_of(bot)))
         return face(spoken) if faced else spoken
 
     def saying(self, bot: Bot, *, voiced: bool, faced: bool) -> list[Stage]:
         """The pipeline of words that are already known, such as a greeting. Enter with `TextDelta`."""
-        spoken: list[Stage] = [Cut(), Speak(self.tts, self._voice(bot))] if voiced else [Cut()]
+        spoken: list[Stage] = [Cut(), Speak(self.tts, self.voice_of(bot))] if voiced else [Cut()]
         return face(spoken) if faced else spoken
 
-    def _voice(self, bot: Bot) -> str:
-        return bot.voice_id or self.default_voice
+    def voice_of(self, bot: Bot) -> str:
+        """The bot's own voice if it is installed and speaks its language, else the best that is."""
+        try:
+            return self.voices.for_language(bot.language, bot.voice_id).id
+        except LanguageUnsupported:
+            return next(iter(self.voices)).id
 
     def language_problems(self, bot: Bot, *, voiced: bool) -> list[str]:
         """What a visitor of this bot should know about its language and the models that are installed."""
         if not voiced:
             return []
-        language = bot.language.split("-")[0].lower()
         problems = []
-        if language not in self.stt.capabilities.languages:
+        if primary(bot.language) not in self.stt.capabilities.languages:
             problems.append(f"No installed model understands spoken “{bot.language}”. You can type instead.")
-        voices = {voice.id: voice.language.split("-")[0].lower() for voice in self.tts.capabilities.voices}
-        if voices.get(self._voice(bot), language) != language:
+        voice = self.voices.get(self.voice_of(bot))
+        if voice is None or primary(voice.language) != primary(bot.language):
             problems.append(f"No installed voice speaks “{bot.language}”; the answer is read by another one.")
         return problems
 
@@ -104,8 +108,8 @@ class Engine:
     ) -> Answer:
         """Run one whole turn and journal both sides. Exactly one of `text` and `audio` (mono PCM16 at INPUT_RATE).
 
-        Raises NothingSaid, ProviderError when speech cannot be recognised, JournalUnavailable. Failures of the model and of
-        the voice are in `degraded` and `finish_reason`.
+        Raises NothingSaid, ProviderError when speech cannot be recognised, JournalUnavailable. Failures of the model
+        and of the voice are in `degraded` and `finish_reason`.
         """
         started = self.clock.monotonic()
         transcript: str | None = None

@@ -60,7 +60,7 @@ class Retriever(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`reply` is said instead of an answer when `allowed` is False; `text` is the (possibly masked) text to go on with."""
+    """`reply` is said instead of an answer when not `allowed`; `text` is the (possibly masked) text to go on with."""
 
     allowed: bool
     text: str

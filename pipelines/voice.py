@@ -88,5 +88,5 @@ class Speak:
 
 
 def voice(hear: Hear | None, text: Sequence[Stage], speak: Speak) -> list[Stage]:
-    """Enter with `Utterance` (when it hears), `Transcript` or `UserText`; adds `Clause` and `SpeechChunk` to the text."""
+    """Enter with `Utterance` (when it hears), `Transcript` or `UserText`; adds `Clause` and `SpeechChunk`."""
     return [*([hear] if hear else []), *text, Cut(), speak]

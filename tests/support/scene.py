@@ -9,10 +9,11 @@ from pipelines.engine import Engine
 from pipelines.frames import INPUT_RATE, OUTPUT_RATE
 from pipelines.ports import Bot, Conversation, NoGuard, NoKnowledge
 from pipelines.providers.base import LlmOptions
+from pipelines.registry import Voices
 from server import wire
 from server.session import Parts, Session
 from server.telemetry import Metrics
-from tests.support.fakes import BOT, CountingIds, LoudnessVad, MemoryJournal, ScriptedLlm, ScriptedStt, ToneTts
+from tests.support.fakes import BOT, VOICE, CountingIds, LoudnessVad, MemoryJournal, ScriptedLlm, ScriptedStt, ToneTts
 from tests.support.virtual_time import VirtualClock, run
 
 
@@ -45,6 +46,7 @@ class Scene:
             self.clock,
             CountingIds(),
             LlmOptions(),
+            Voices([VOICE], VOICE.id),
         )
         self.metrics = Metrics()
         caps = caps or wire.Caps.model_validate({"in": ["pcm16"], "out": ["pcm16"], "face": ["oculus15"]})

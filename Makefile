@@ -1,0 +1,89 @@
+# The commands of this project; `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+DATA := $(or $(MA_DATA_DIR),var)
+AVATARS := $(notdir $(patsubst %/,%,$(dir $(wildcard avatars/*/avatar.toml))))
+
+.PHONY: help run install build models avatars widget test check lint types imports unit browser faults load bench lock clean
+
+help: ## list these commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+run: install ## set everything up and start the server with its demo page on http://localhost:8000
+	@$(BIN)/machineavatars serve
+
+install: $(BIN)/.installed widget models avatars ## set everything up: environment in .venv, widget, models, avatars
+
+$(BIN)/.installed: requirements.lock pyproject.toml
+	@echo "== Python packages"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(BIN)/.dev: $(BIN)/.installed requirements-dev.lock
+	@echo "== development packages"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-dev.lock
+	@touch $@
+
+node_modules/.installed: package.json package-lock.json
+	@echo "== browser packages"
+	@npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+WIDGET_SOURCES := $(shell find static/embed/src static/embed/*.mjs server/wire.py -type f -not -path '*/generated/*' 2>/dev/null)
+static/embed/dist/manifest.json: node_modules/.installed $(BIN)/.installed $(WIDGET_SOURCES)
+	@echo "== widget"
+	@npm run --silent build
+
+static/docs/dist/.built: node_modules/.installed
+	@node static/docs/build.mjs
+	@touch $@
+
+widget: static/embed/dist/manifest.json static/docs/dist/.built ## build the widget and the API pages
+
+models: $(BIN)/.installed ## pull the models that the default configuration needs
+	@$(BIN)/machineavatars models pull
+
+avatars: $(BIN)/.installed models ## build the avatars from their recipes
+	@$(BIN)/python -m avatars.builder --data $(DATA)/models/avatar-base --out avatars/dist
+
+test: install $(BIN)/.dev ## everything: lint, types, import rules, unit, contract, real models, browser
+	@$(MAKE) --no-print-directory browser-installed lint types imports unit
+
+check: $(BIN)/.dev lint types imports ## the quick part: lint, types, import rules, unit and contract tests without models
+	@$(BIN)/pytest -m "not models and not browser"
+	@npm test --silent
+
+lint: $(BIN)/.dev
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(BIN)/.dev node_modules/.installed
+	@$(BIN)/mypy
+	@npm run --silent check
+
+imports: $(BIN)/.dev
+	@$(BIN)/lint-imports --no-cache
+
+unit: $(BIN)/.dev
+	@npm test --silent
+	@$(BIN)/pytest
+
+.PHONY: browser-installed
+browser-installed:
+	@command -v chromium >/dev/null || { echo "== Chromium"; apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } || \
+		{ echo "Chromium is needed for the browser tests: install it, or set MA_TEST_CHROMIUM to its path"; exit 1; }
+
+bench: $(BIN)/.dev ## measure latency and write it to the terminal
+	@$(BIN)/python -m bench.latency
+
+lock: ## pin the newest versions that pyproject.toml allows
+	@rm -rf build/lock && $(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet --upgrade pip setuptools
+	@build/lock/bin/pip install --quiet . && build/lock/bin/pip freeze --all --exclude machineavatars --exclude pip > requirements.lock
+	@build/lock/bin/pip install --quiet '.[dev]' && build/lock/bin/pip freeze --all --exclude machineavatars --exclude pip | grep -vxFf requirements.lock > requirements-dev.lock
+	@rm -rf build
+
+clean: ## remove what was built (not the data directory)
+	@rm -rf .venv node_modules static/embed/dist static/docs/dist avatars/dist build
