@@ -35,9 +35,7 @@ def keyring(secret: str, *, data_dir: Path, local: bool) -> Keyring:
     if secret:
         keys = [part.strip().encode() for part in secret.split(",")]
         if len(keys) > 2 or min(map(len, keys)) < SHORTEST:
-            raise NoSecretKey(
-                f"MA_SECRET_KEY is one key, or two with a comma between, of {SHORTEST} characters or more"
-            )
+            raise NoSecretKey(f"MA_SECRET_KEY is one or two keys (a comma between) of {SHORTEST} characters or more")
         return Keyring(*keys)
     if not local:
         raise NoSecretKey("MA_SECRET_KEY is required with a shared database: all processes must have the same key")

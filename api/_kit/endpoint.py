@@ -1,0 +1,242 @@
+"""An endpoint is a value in a table. Routes, OpenAPI, authentication, limits and the contract tests read that table."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from api._kit.auth import Principal, Tokens
+from api._kit.choices import Choices
+from api._kit.errors import PreconditionFailed, Unauthenticated
+from api._kit.health import ServiceHealth, Vitals
+from api._kit.idempotency import Turnstile
+from api._kit.ports import (
+    Accounts,
+    Bots,
+    Clock,
+    Conversations,
+    Ids,
+    Media,
+    Passwords,
+    Plans,
+    Revocations,
+    Speech,
+    TurnEngine,
+)
+from api._kit.store import Database
+from api._kit.values import milliseconds
+
+ROLES: Final[Mapping[str, str]] = {
+    "P": "anyone",
+    "V": "a visitor of the chatbot",
+    "M": "any member of the organisation",
+    "E": "editors, admins and owners",
+    "A": "admins and owners",
+    "O": "owners",
+    "C": "members with the clinician capability",
+    "G": "members with the agent capability",
+    "S": "platform superadmins",
+    "K": "API keys with the service's scope",
+}
+JSON_BYTES: Final = 262_144
+"""Largest JSON body."""
+
+
+@dataclass(frozen=True, slots=True)
+class WidgetBuild:
+    """The widget's entry as it was built: the path of its hashed copy, and that file's subresource integrity."""
+
+    path: str
+    integrity: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """Everything that handlers are given.
+
+    `origin` is the public URL without a trailing slash.
+    """
+
+    clock: Clock
+    ids: Ids
+    database: Database
+    tokens: Tokens
+    passwords: Passwords
+    revocations: Revocations
+    accounts: Accounts
+    bots: Bots
+    conversations: Conversations
+    engine: TurnEngine
+    speech: Speech
+    media: Media
+    plans: Plans
+    vitals: Vitals
+    origin: str
+    choices: Choices
+    widget: WidgetBuild | None = None
+    turnstile: Turnstile = field(default_factory=Turnstile)
+
+    def now(self) -> int:
+        """Milliseconds since the epoch."""
+        return milliseconds(self.clock.now())
+
+
+@dataclass(frozen=True, slots=True)
+class UploadedFile:
+    filename: str
+    content_type: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ctx:
+    """The one request, as every handler sees it."""
+
+    request_id: str
+    principal: Principal | None
+    path: Mapping[str, str]
+    deps: Deps
+    client: str = ""
+    origin: str | None = None
+    same_origin: bool = False
+    if_match: str | None = None
+    upload: UploadedFile | None = None
+
+    @property
+    def caller(self) -> Principal:
+        if self.principal is None:
+            raise Unauthenticated
+        return self.principal
+
+    @property
+    def tenant(self) -> str:
+        return self.caller.organization_id
+
+    def expect(self, etag: str) -> None:
+        """Raises PreconditionFailed when the client's `If-Match` names another state."""
+        if self.if_match is not None and self.if_match.strip() not in ("*", etag):
+            raise PreconditionFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A response with headers or a status of its own."""
+
+    body: BaseModel
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """The endpoint also takes multipart/form-data: the body's fields and one file."""
+
+    field: str
+    max_bytes: int
+    description: str
+
+
+Handler = Callable[..., Awaitable[BaseModel | Reply]]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One row of the catalogue. The handler gets the context, then the body, then the query, where it has them."""
+
+    service: str
+    method: str
+    path: str
+    call: Handler
+    name: str
+    who: frozenset[str]
+    returns: type[BaseModel]
+    status: int = 200
+    body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    upload: Upload | None = None
+    errors: tuple[int, ...] = ()
+    etag: bool = False
+    limit: str = "account"
+    idempotent: bool = False
+    max_body: int = JSON_BYTES
+    examples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def public(self) -> bool:
+        return "P" in self.who
+
+    @property
+    def summary(self) -> str:
+        return (self.call.__doc__ or self.name).strip().splitlines()[0].rstrip(".")
+
+    @property
+    def description(self) -> str:
+        return "\n".join(line.strip() for line in (self.call.__doc__ or "").strip().splitlines())
+
+
+@dataclass(slots=True)
+class Service:
+    """One catalogued service: its name, its port when it runs alone, what it is for, its endpoints."""
+
+    name: str
+    port: int
+    title: str
+    purpose: str
+    prefix: str | None = None
+    endpoints: list[Endpoint] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.prefix is None:
+            self.prefix = f"/api/v1/{self.name}"
+            self.get("/health", who="P", returns=ServiceHealth, limit="none", name="health")(self._health())
+
+    def _health(self) -> Handler:
+        async def health(ctx: Ctx) -> ServiceHealth:
+            """How this service is."""
+            database = (await ctx.deps.vitals.parts()).get("database", "ok")
+            return ServiceHealth(service=self.name, status=database, version=ctx.deps.vitals.version)
+
+        return health
+
+    def route(
+        self,
+        method: str,
+        path: str,
+        *,
+        who: str,
+        returns: type[BaseModel],
+        name: str | None = None,
+        idempotent: bool | None = None,
+        **rest: Any,
+    ) -> Callable[[Handler], Handler]:
+        """Add an endpoint. `who` is a comma-separated list of role codes; POST and PATCH are idempotent by key."""
+        roles = frozenset(who.split(","))
+        if unknown := roles - ROLES.keys():
+            raise ValueError(f"unknown roles {unknown}")
+
+        def register(call: Handler) -> Handler:
+            title = name or call.__name__
+            keyed = method in ("POST", "PATCH") if idempotent is None else idempotent
+            full = f"{self.prefix}{path}"
+            self.endpoints.append(
+                Endpoint(self.name, method, full, call, title, roles, returns, idempotent=keyed, **rest)
+            )
+            return call
+
+        return register
+
+    def get(self, path: str, **rest: Any) -> Callable[[Handler], Handler]:
+        return self.route("GET", path, **rest)
+
+    def post(self, path: str, **rest: Any) -> Callable[[Handler], Handler]:
+        return self.route("POST", path, **rest)
+
+    def patch(self, path: str, **rest: Any) -> Callable[[Handler], Handler]:
+        return self.route("PATCH", path, **rest)
+
+    def put(self, path: str, **rest: Any) -> Callable[[Handler], Handler]:
+        return self.route("PUT", path, **rest)
+
+    def delete(self, path: str, **rest: Any) -> Callable[[Handler], Handler]:
+        return self.route("DELETE", path, **rest)

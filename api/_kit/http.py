@@ -1,0 +1,235 @@
+"""The endpoint table as aiohttp routes. Under api/ only this file and client.py know HTTP.
+
+A request passes: match, authenticate (before the body is read), role, body and query, handler, response.
+"""
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final
+
+from aiohttp import BodyPartReader, web
+from pydantic import BaseModel, ValidationError
+
+from api._kit.auth import Principal, authorise
+from api._kit.endpoint import Ctx, Deps, Endpoint, Reply, Service, Upload, UploadedFile
+from api._kit.errors import (
+    BadRequest,
+    InvalidFormat,
+    MissingField,
+    NotFound,
+    OriginNotAllowed,
+    PayloadTooLarge,
+    Problem,
+    Unauthenticated,
+    UnsupportedMediaType,
+)
+from api._kit.paging import Page, links
+from api._kit.values import Input
+
+REQUEST_ID: Final = web.RequestKey("request_id", str)
+CLIENT: Final = web.RequestKey("client", str)
+"""The client's address; set, like the request's id, by the outermost middleware."""
+
+BODY_SECONDS: Final = 10.0
+_PATH_VALUE: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Nothing(Input):
+    """The body of a request that needs none."""
+
+
+def routes(services: Iterable[Service], deps: Deps) -> list[web.RouteDef]:
+    """Every endpoint's route; each GET answers HEAD as well."""
+    found: list[web.RouteDef] = []
+    for service in services:
+        for endpoint in service.endpoints:
+            handle = _handle(endpoint, deps)
+            found.append(web.route(endpoint.method, endpoint.path, handle))
+            if endpoint.method == "GET":
+                found.append(web.head(endpoint.path, handle))
+    return found
+
+
+def _handle(endpoint: Endpoint, deps: Deps) -> Handle:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        principal = None if endpoint.public else await _authenticate(request, deps)
+        authorise(endpoint.who, principal)
+        path = _path(request)
+        body, upload = await _body(endpoint, request)
+        query = _query(endpoint, request)
+        ctx = Ctx(
+            request_id=request.get(REQUEST_ID, ""),
+            principal=principal,
+            path=path,
+            deps=deps,
+            client=request.get(CLIENT, ""),
+            origin=request.headers.get("Origin"),
+            same_origin=request.headers.get("Sec-Fetch-Site") == "same-origin",
+            if_match=request.headers.get("If-Match"),
+            upload=upload,
+        )
+        arguments = [a for a, wanted in ((body, endpoint.body), (query, endpoint.query)) if wanted]
+        return _response(endpoint, request, await endpoint.call(ctx, *arguments))
+
+    return handle
+
+
+async def _authenticate(request: web.Request, deps: Deps) -> Principal | None:
+    header = request.headers.get("Authorization")
+    if header is None:
+        return None
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthenticated
+    principal = await deps.tokens.verify(token.strip())
+    origin = request.headers.get("Origin")
+    if principal.kind == "visitor" and origin is not None and origin != principal.origin:
+        raise OriginNotAllowed(details="this token was issued to another website")
+    return principal
+
+
+def _path(request: web.Request) -> dict[str, str]:
+    """An id that no resource can have names no resource."""
+    if not all(_PATH_VALUE.fullmatch(value) for value in request.match_info.values()):
+        raise NotFound
+    return dict(request.match_info)
+
+
+async def _body(endpoint: Endpoint, request: web.Request) -> tuple[BaseModel | None, UploadedFile | None]:
+    if endpoint.method not in ("POST", "PUT", "PATCH"):
+        return None, None
+    model = endpoint.body or Nothing
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            if endpoint.upload and request.content_type == "multipart/form-data":
+                fields, file = await _multipart(request, endpoint.upload)
+                return _valid(model, fields), file
+            data = await _read(request, endpoint.max_body)
+    except TimeoutError:
+        raise BadRequest("The request's body came too slowly.") from None
+    if not data:
+        return _valid(model, {}), None
+    if request.content_type != "application/json" or (request.charset or "utf-8").lower() != "utf-8":
+        raise UnsupportedMediaType(details="send application/json in UTF-8")
+    if _NUL.search(data):
+        raise InvalidFormat(details="NUL characters are not accepted")
+    try:
+        return model.model_validate_json(data), None
+    except ValidationError as error:
+        raise _refusal(error) from None
+
+
+async def _read(request: web.Request, limit: int) -> bytes:
+    """The body, unless it is over the limit: then it is not read to its end."""
+    if (request.content_length or 0) > limit:
+        raise PayloadTooLarge(details=f"at most {limit} bytes")
+    data = bytearray()
+    async for chunk in request.content.iter_chunked(65_536):
+        data += chunk
+        if len(data) > limit:
+            raise PayloadTooLarge(details=f"at most {limit} bytes")
+    return bytes(data)
+
+
+async def _multipart(request: web.Request, upload: Upload) -> tuple[dict[str, Any], UploadedFile]:
+    if (request.content_length or 0) > upload.max_bytes + 65_536:
+        raise PayloadTooLarge(details=f"at most {upload.max_bytes} bytes of {upload.field}")
+    fields: dict[str, Any] = {}
+    file: UploadedFile | None = None
+    try:
+        async for part in await request.multipart():
+            if not isinstance(part, BodyPartReader) or not part.name:
+                raise BadRequest(details="every part needs a name")
+            if part.name in fields or (part.name == upload.field and file):
+                raise BadRequest(f"{part.name} is given twice.")
+            if part.name == upload.field:
+                data = await _part(part, upload.max_bytes)
+                file = UploadedFile(part.filename or "", part.headers.get("Content-Type", ""), data)
+            else:
+                fields[part.name] = (await _part(part, 65_536)).decode()
+    except (ValueError, AssertionError):
+        raise BadRequest("The form could not be read.") from None
+    if file is None:
+        raise MissingField(fields=[Problem(upload.field, "MISSING_FIELD", "Field required")])
+    return fields, file
+
+
+async def _part(part: BodyPartReader, limit: int) -> bytes:
+    data = bytearray()
+    while chunk := await part.read_chunk(65_536):
+        data += chunk
+        if len(data) > limit:
+            raise PayloadTooLarge(details=f"at most {limit} bytes of {part.name}")
+    return bytes(data)
+
+
+def _query(endpoint: Endpoint, request: web.Request) -> BaseModel | None:
+    values = request.query
+    for name in values:
+        if len(values.getall(name)) > 1:
+            raise BadRequest(f"{name} is given twice.")
+    return _valid(endpoint.query or Nothing, dict(values))
+
+
+def _valid(model: type[BaseModel], values: dict[str, Any]) -> BaseModel:
+    if any("\0" in value for value in values.values() if isinstance(value, str)):
+        raise InvalidFormat(details="NUL characters are not accepted")
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise _refusal(error) from None
+
+
+def _refusal(error: ValidationError) -> BadRequest:
+    """The first problem names the refusal; all of them are listed. Nothing of the input is echoed."""
+    problems = []
+    for item in error.errors(include_url=False, include_context=False, include_input=False):
+        name = ".".join(map(str, item["loc"])) or "body"
+        match item["type"]:
+            case "missing":
+                code, text = "MISSING_FIELD", f"{name} is required."
+            case "extra_forbidden":
+                code, text = "INVALID_REQUEST", f"{name} is not known here."
+            case "json_invalid":
+                code, text = "INVALID_REQUEST", "The body is not valid JSON."
+            case _:
+                code, text = "INVALID_FORMAT", f"{name}: {item['msg']}."
+        problems.append(Problem(name, code, text))
+    kinds: dict[str, type[BadRequest]] = {
+        "MISSING_FIELD": MissingField,
+        "INVALID_REQUEST": BadRequest,
+        "INVALID_FORMAT": InvalidFormat,
+    }
+    details = f"{len(problems)} problem{'s' * (len(problems) > 1)}: " + ", ".join(p.field for p in problems[:20])
+    return kinds[problems[0].code](problems[0].message, details=details, fields=problems[:20])
+
+
+def etag_of(body: BaseModel) -> str:
+    """A strong validator of a representation (RFC 9110, section 8.8)."""
+    return f'"{hashlib.sha256(body.model_dump_json().encode()).hexdigest()[:27]}"'
+
+
+def _response(endpoint: Endpoint, request: web.Request, result: BaseModel | Reply) -> web.Response:
+    reply = result if isinstance(result, Reply) else Reply(result)
+    headers = dict(reply.headers)
+    text = reply.body.model_dump_json()
+    if endpoint.etag:
+        headers["ETag"] = etag_of(reply.body)
+        if request.method in ("GET", "HEAD") and _matches(request.headers.get("If-None-Match"), headers["ETag"]):
+            return web.Response(status=304, headers=headers)
+    if isinstance(reply.body, Page):
+        headers["Link"] = links(request.path, dict(request.query), reply.body.pagination)
+    return web.Response(
+        text=text, status=reply.status or endpoint.status, content_type="application/json", headers=headers
+    )
+
+
+def _matches(header: str | None, etag: str) -> bool:
+    return header is not None and any(
+        candidate.strip().removeprefix("W/") in ("*", etag) for candidate in header.split(",")
+    )

@@ -1,0 +1,28 @@
+"""What a new password must be: ten characters, and none of those that everyone tries first."""
+
+from functools import cache
+from importlib.resources import files
+from typing import Final
+
+from api._kit.errors import InvalidFormat, Problem
+
+SHORTEST: Final = 10
+LONGEST: Final = 256
+
+
+def check_strength(password: str, field: str) -> None:
+    """Raises InvalidFormat."""
+    if len(password) < SHORTEST:
+        problem = f"{field} has at least {SHORTEST} characters."
+    elif len(password) > LONGEST:
+        problem = f"{field} has at most {LONGEST} characters."
+    elif password.casefold() in _common() or len(set(password)) < 4:
+        problem = f"{field} is one of the passwords that everyone tries first."
+    else:
+        return
+    raise InvalidFormat(problem, fields=[Problem(field, "INVALID_FORMAT", problem)])
+
+
+@cache
+def _common() -> frozenset[str]:
+    return frozenset((files("api._kit") / "common_passwords.txt").read_text().split())

@@ -1,0 +1,1 @@
+"""Chatbots: making, changing, publishing and embedding them."""

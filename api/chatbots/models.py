@@ -1,0 +1,165 @@
+"""What the chatbot service takes and gives."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from api._kit.origins import normal
+from api._kit.paging import PageQuery
+from api._kit.values import Commas, Identifier, Input, LanguageTag, Name, Output, Timestamp
+
+Type = Literal["3d", "text", "voice"]
+Status = Literal["draft", "active", "paused", "maintenance", "trashed"]
+IdentityMode = Literal["off", "optional", "required"]
+Origin = Annotated[str, Field(max_length=255, examples=["https://www.example.com"]), AfterValidator(normal)]
+Prompt = Annotated[str, StringConstraints(max_length=8_000)]
+Greeting = Annotated[str, StringConstraints(max_length=500)]
+Suggestion = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120)]
+
+
+class Theme(Input):
+    """How the widget looks on the page."""
+
+    color: str = Field("#2f6fed", pattern=r"^#[0-9a-fA-F]{6}$")
+    mode: Literal["auto", "light", "dark"] = "auto"
+    position: Literal["left", "right"] = "right"
+    radius: int = Field(16, ge=0, le=32, description="Of the panel's corners, in pixels")
+
+
+class Settings(Output):
+    """What the chatbot says and how it looks; an empty prompt means one made of its name and purpose."""
+
+    prompt: str = ""
+    greeting: str = ""
+    suggestions: list[str] = Field(default_factory=list)
+    theme: Theme = Theme()
+
+
+class SettingsPatch(Input):
+    """Settings to change; the others stay."""
+
+    prompt: Prompt | None = None
+    greeting: Greeting | None = None
+    suggestions: list[Suggestion] | None = Field(None, max_length=6)
+    theme: Theme | None = None
+
+
+class NewChatbot(Input):
+    name: Name = Field(examples=["Support Bot"])
+    type: Type = Field(examples=["3d"])
+    avatar_id: Identifier | None = Field(None, examples=["avatar_female_01"])
+    language: LanguageTag = Field("en-US", examples=["en-US"])
+    voice_id: Identifier | None = None
+    purpose: str | None = Field(None, max_length=500)
+
+
+class ChatbotPatch(Input):
+    """Fields to change. Visitors see them when they are published, except `allowed_origins`, which counts at once."""
+
+    name: Name | None = None
+    avatar_id: Identifier | None = None
+    voice_id: Identifier | None = None
+    language: LanguageTag | None = None
+    languages: list[LanguageTag] | None = Field(None, max_length=20)
+    purpose: str | None = Field(None, max_length=500)
+    allowed_origins: list[Origin] | None = Field(None, max_length=50)
+    identity_mode: Literal["off"] | None = None
+    settings: SettingsPatch | None = None
+
+
+class Chatbot(Output):
+    id: str = Field(examples=["cb_12345"])
+    name: str
+    type: Type
+    avatar_id: str | None
+    voice_id: str | None
+    language: str
+    languages: list[str]
+    purpose: str | None
+    status: Status
+    allowed_origins: list[str]
+    identity_mode: IdentityMode
+    settings: Settings
+    published_version: int | None
+    warnings: list[str] = Field(description="What will not work as it stands")
+    created_at: Timestamp
+    updated_at: Timestamp
+
+
+class ChatbotQuery(PageQuery):
+    sort_by: Literal["created_at", "updated_at", "name"] = "created_at"
+    type: Annotated[list[Type], Commas] | None = None
+    status: Annotated[list[Status], Commas] | None = None
+    language: Annotated[list[LanguageTag], Commas] | None = None
+
+
+class Publication(Input):
+    version: int | None = Field(None, ge=1, description="An older version, to go back to it")
+    note: str | None = Field(None, max_length=500)
+
+
+class Published(Output):
+    version: int
+    published_at: Timestamp
+    diff_summary: list[str] = Field(description="Names of the fields that changed for visitors")
+
+
+class Deleted(Output):
+    id: str
+    deleted: Literal[True] = True
+    restore_until: Timestamp
+
+
+class EmbedQuery(Input):
+    kind: Literal["bubble", "inline", "fullpage"] = Field("bubble", description="How the widget sits on the page")
+
+
+class Embed(Output):
+    """What a website needs to show the chatbot."""
+
+    html: str
+    html_pinned: str | None = Field(description="The same with this very build of the script, checked by the browser")
+    npm: str | None
+    csp: dict[str, str] = Field(description="Response headers that a page with a content security policy needs")
+    sri: str | None = Field(description="Integrity of the script in `html_pinned`; /widget.js itself may change")
+    allowed_origins: list[str]
+
+
+class AvatarRef(Output):
+    """Addresses are relative to the server that the widget came from."""
+
+    id: str
+    glb_url: str
+    thumbnail_url: str | None
+
+
+class VoiceRef(Output):
+    id: str
+
+
+class Features(Output):
+    voice: bool
+    three_d: bool
+    text: bool
+
+
+class Consent(Output):
+    required: bool
+
+
+class BootConfig(Output):
+    """What the widget may know before anyone has signed in. `texts` overrides the widget's own, by locale."""
+
+    id: str
+    name: str
+    type: Type
+    language: str
+    languages: list[str]
+    theme: Theme
+    texts: dict[str, dict[str, str]]
+    greeting: str | None
+    suggestions: list[str]
+    avatar: AvatarRef | None
+    voice: VoiceRef | None
+    features: Features
+    consent: Consent

@@ -1,0 +1,216 @@
+"""Chatbots: a draft that is edited, numbered snapshots that visitors see, and the websites that may show them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    func,
+    select,
+    text,
+)
+
+from api._kit.choices import Choices
+from api._kit.store import PLATFORM, Database, Row, Transaction, metadata
+from api.chatbots.models import ChatbotQuery
+from pipelines.ports import Bot
+
+_LIVE: Final = text("status <> 'trashed'")
+
+chatbots = Table(
+    "chatbots",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("organization_id", String(64), nullable=False, index=True),
+    Column("name", String(120), nullable=False),
+    Column("type", String(10), nullable=False),
+    Column("avatar_id", String(128)),
+    Column("voice_id", String(128)),
+    Column("language", String(35), nullable=False),
+    Column("languages", JSON, nullable=False),
+    Column("purpose", Text),
+    Column("status", String(20), nullable=False),
+    Column("identity_mode", String(10), nullable=False),
+    Column("settings", JSON, nullable=False),
+    Column("published_version", Integer),
+    Column("created_by", String(64)),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("trashed_at", BigInteger),
+    Index(
+        "uq_chatbots_organization_id_name",
+        "organization_id",
+        "name",
+        unique=True,
+        sqlite_where=_LIVE,
+        postgresql_where=_LIVE,
+    ),
+)
+versions = Table(
+    "chatbot_versions",
+    metadata,
+    Column("chatbot_id", String(64), ForeignKey("chatbots.id", ondelete="CASCADE"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("organization_id", String(64), nullable=False),
+    Column("snapshot", JSON, nullable=False),
+    Column("note", Text),
+    Column("author", String(64)),
+    Column("created_at", BigInteger, nullable=False),
+)
+origins = Table(
+    "chatbot_origins",
+    metadata,
+    Column("chatbot_id", String(64), ForeignKey("chatbots.id", ondelete="CASCADE"), primary_key=True),
+    Column("origin", String(255), primary_key=True, index=True),
+    Column("organization_id", String(64), nullable=False),
+    Column("position", Integer, nullable=False),
+)
+SNAPSHOT: Final = ("name", "type", "avatar_id", "voice_id", "language", "languages", "purpose", "settings")
+"""What visitors see only after it has been published."""
+
+
+async def find(tx: Transaction, chatbot_id: str) -> Row | None:
+    """A chatbot of the transaction's organisation that is not in the trash."""
+    return await tx.one(tx.select(chatbots).where(chatbots.c.id == chatbot_id, chatbots.c.status != "trashed"))
+
+
+async def create(tx: Transaction, row: Mapping[str, Any]) -> bool:
+    """False when the organisation has a chatbot of this name."""
+    return await tx.try_insert(tx.insert(chatbots, **row))
+
+
+async def change(tx: Transaction, chatbot_id: str, values: Mapping[str, Any]) -> None:
+    await tx.run(tx.update(chatbots).where(chatbots.c.id == chatbot_id).values(**values))
+
+
+async def name_taken(tx: Transaction, name: str, *, besides: str) -> bool:
+    same = tx.select(chatbots, chatbots.c.id).where(
+        chatbots.c.name == name, chatbots.c.status != "trashed", chatbots.c.id != besides
+    )
+    return await tx.one(same) is not None
+
+
+async def page(tx: Transaction, query: ChatbotQuery) -> tuple[list[Row], int]:
+    statement = tx.select(chatbots)
+    if query.status is None:
+        statement = statement.where(chatbots.c.status != "trashed")
+    for column, wanted in (
+        (chatbots.c.type, query.type),
+        (chatbots.c.status, query.status),
+        (chatbots.c.language, query.language),
+    ):
+        if wanted is not None:
+            statement = statement.where(column.in_(wanted))
+    return await tx.page(statement, query, table=chatbots, search=(chatbots.c.name, chatbots.c.purpose))
+
+
+async def origins_of(tx: Transaction, chatbot_ids: Iterable[str]) -> dict[str, list[str]]:
+    """Each chatbot's allowed websites, in the order they were given."""
+    found: dict[str, list[str]] = {chatbot_id: [] for chatbot_id in chatbot_ids}
+    rows = await tx.all(
+        select(origins.c.chatbot_id, origins.c.origin)
+        .where(origins.c.chatbot_id.in_(found))
+        .order_by(origins.c.chatbot_id, origins.c.position)
+    )
+    for row in rows:
+        found[row["chatbot_id"]].append(row["origin"])
+    return found
+
+
+async def set_origins(tx: Transaction, chatbot_id: str, wanted: Sequence[str]) -> None:
+    await tx.run(tx.delete(origins).where(origins.c.chatbot_id == chatbot_id))
+    for position, origin in enumerate(dict.fromkeys(wanted)):
+        await tx.run(tx.insert(origins, chatbot_id=chatbot_id, origin=origin, position=position))
+
+
+async def snapshot(tx: Transaction, chatbot_id: str, version: int) -> Row | None:
+    return await tx.one(tx.select(versions).where(versions.c.chatbot_id == chatbot_id, versions.c.version == version))
+
+
+async def keep_snapshot(
+    tx: Transaction, row: Row, *, note: str | None, author: str | None, now: int
+) -> tuple[int, dict[str, Any]]:
+    """Keep the draft as the next version; the chatbot's row is locked until the transaction ends."""
+    await tx.run(tx.update(chatbots).where(chatbots.c.id == row["id"]).values(updated_at=chatbots.c.updated_at))
+    last = tx.select(versions, func.max(versions.c.version)).where(versions.c.chatbot_id == row["id"])
+    version = int(await tx.scalar(last) or 0) + 1
+    kept = {name: row[name] for name in SNAPSHOT}
+    await tx.run(
+        tx.insert(
+            versions,
+            chatbot_id=row["id"],
+            version=version,
+            snapshot=kept,
+            note=note,
+            author=author,
+            created_at=now,
+        )
+    )
+    return version, kept
+
+
+async def published(tx: Transaction, chatbot_id: str) -> Mapping[str, Any] | None:
+    """What visitors see: the snapshot of the published version."""
+    kept = await tx.one(
+        select(versions.c.snapshot)
+        .join(chatbots, chatbots.c.id == versions.c.chatbot_id)
+        .where(chatbots.c.id == chatbot_id, versions.c.version == chatbots.c.published_version)
+    )
+    return kept["snapshot"] if kept else None
+
+
+def default_prompt(name: str, purpose: str | None) -> str:
+    """What a chatbot is told when its owner has written nothing: who it is and how to answer on a website."""
+    goal = f" Your job: {purpose.strip().rstrip('.')}." if purpose and purpose.strip() else ""
+    return (
+        f"You are {name}, the friendly assistant on this website.{goal} Answer the visitor's question directly, "
+        "in one or two short sentences. If you do not know something, say so and offer to help with something else."
+    )
+
+
+class Bots:
+    """Chatbots, as talking to them needs them."""
+
+    def __init__(self, database: Database, choices: Choices) -> None:
+        self._database, self._choices = database, choices
+
+    async def find(self, chatbot_id: str, *, draft: bool = False) -> Bot | None:
+        async with self._database.view(PLATFORM) as tx:
+            row = await tx.one(select(chatbots).where(chatbots.c.id == chatbot_id, chatbots.c.status != "trashed"))
+            if row is None:
+                return None
+            allowed = (await origins_of(tx, [chatbot_id]))[chatbot_id]
+            shown: Mapping[str, Any] = row
+            if not draft:
+                shown = {**row, **(await published(tx, chatbot_id) or {})}
+        settings = shown["settings"]
+        return Bot(
+            id=row["id"],
+            organization_id=row["organization_id"],
+            name=shown["name"],
+            type=shown["type"],
+            language=shown["language"],
+            prompt=settings.get("prompt") or default_prompt(shown["name"], shown["purpose"]),
+            greeting=settings.get("greeting") or "",
+            avatar_id=shown["avatar_id"],
+            voice_id=shown["voice_id"] or self._choices.voice_for(shown["language"]),
+            status=row["status"],
+            allowed_origins=tuple(allowed),
+        )
+
+    async def count(self, organization_id: str) -> int:
+        async with self._database.view(organization_id) as tx:
+            live = tx.select(chatbots, func.count()).where(chatbots.c.status != "trashed")
+            return int(await tx.scalar(live) or 0)
+
+    async def origin_known(self, origin: str) -> bool:
+        async with self._database.view(PLATFORM) as tx:
+            return await tx.one(select(origins.c.origin).where(origins.c.origin == origin).limit(1)) is not None

@@ -1,0 +1,178 @@
+"""What every request passes: its id, the client's address, a deadline, the error envelope, cross-origin rules."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from api._kit.endpoint import Deps
+from api._kit.errors import (
+    ApiError,
+    BadRequest,
+    InternalError,
+    InvalidFormat,
+    MethodNotAllowed,
+    NotFound,
+    PayloadTooLarge,
+    Unavailable,
+    UnsupportedMediaType,
+    envelope,
+)
+from api._kit.http import CLIENT, REQUEST_ID
+from api._kit.origins import normal
+from api._kit.values import milliseconds, rfc3339
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+READER: Final = web.RequestKey("reader", str)
+"""The website whose scripts may read the answer; empty for one that may not."""
+API: Final = "/api/"
+VERSIONS: Final = ("v1", "v2")
+SERVED: Final = "v1"
+DEADLINE: Final = 60.0
+"""Seconds that a handler of the API may take."""
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_EXPOSED: Final = "X-Request-ID, API-Version, ETag, Link, Location, Retry-After, Idempotency-Replayed"
+_METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE"
+_ALLOWED: Final = (
+    "Authorization, Content-Type, X-Request-ID, API-Version, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID"
+)
+_FOR_ANYONE: Final = ("/widget.js", "/w/", "/avatars/", "/media/")
+"""Files that any page may load."""
+_SECURE: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+_OURS: Final[dict[int, type[ApiError]]] = {
+    400: BadRequest,
+    404: NotFound,
+    405: MethodNotAllowed,
+    413: PayloadTooLarge,
+    415: UnsupportedMediaType,
+}
+
+log = structlog.get_logger("server.http")
+
+
+def middlewares(deps: Deps, *, trusted_proxies: int = 0) -> list[Middleware]:
+    """Outermost first."""
+    return [_envelope(deps, trusted_proxies), _cross_origin(deps), _limits]
+
+
+def client_address(request: web.BaseRequest, trusted_proxies: int) -> str:
+    """The address that the outermost believed proxy saw. Nothing that a client sends counts without a proxy."""
+    peer = request.remote or ""
+    if not trusted_proxies:
+        return peer
+    hops = [hop.strip() for line in request.headers.getall("X-Forwarded-For", []) for hop in line.split(",")]
+    seen = [hop for hop in hops if hop]
+    return seen[-trusted_proxies] if len(seen) >= trusted_proxies else (seen[0] if seen else peer)
+
+
+def _envelope(deps: Deps, trusted_proxies: int) -> Middleware:
+    """Give the request its id, and every refusal and every crash the standard body."""
+
+    @web.middleware
+    async def outermost(request: web.Request, handler: Handler) -> web.StreamResponse:
+        given = request.headers.get("X-Request-ID", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else deps.ids.new("req")
+        request[REQUEST_ID] = request_id
+        request[CLIENT] = client_address(request, trusted_proxies)
+        try:
+            response = await handler(request)
+        except ApiError as error:
+            response = _refuse(deps, request_id, error)
+        except web.HTTPException as error:
+            if error.status < 400:
+                raise
+            response = _refuse(deps, request_id, _translated(error))
+        except Exception:
+            log.exception("request.crashed", request_id=request_id, method=request.method, path=request.path)
+            response = _refuse(deps, request_id, InternalError(details="contact support with the request_id"))
+        if not response.prepared:
+            response.headers["X-Request-ID"] = request_id
+            _harden(request, response)
+        return response
+
+    return outermost
+
+
+def _refuse(deps: Deps, request_id: str, error: ApiError) -> web.Response:
+    if error.status >= 500:
+        log.warning("request.failed", request_id=request_id, code=error.code, details=error.details)
+    body = envelope(error, request_id, rfc3339(milliseconds(deps.clock.now())))
+    return web.json_response(body, status=error.status, headers=error.headers)
+
+
+def _translated(error: web.HTTPException) -> ApiError:
+    """aiohttp's own refusal as ours."""
+    headers = {name: error.headers[name] for name in ("Allow", "Retry-After") if name in error.headers}
+    if error.status >= 500:
+        return Unavailable() if error.status == 503 else InternalError()
+    made = _OURS.get(error.status, BadRequest)(headers=headers)
+    if error.status not in _OURS:
+        made.details = error.reason
+    return made
+
+
+def _harden(request: web.Request, response: web.StreamResponse) -> None:
+    for name, value in _SECURE.items():
+        response.headers.setdefault(name, value)
+    anyone = request.path.startswith(_FOR_ANYONE)
+    response.headers.setdefault("Cross-Origin-Resource-Policy", "cross-origin" if anyone else "same-origin")
+    if anyone:
+        response.headers.setdefault("Access-Control-Allow-Origin", "*")
+    if reader := request.get(READER):
+        response.headers["Access-Control-Allow-Origin"] = reader
+        response.headers["Access-Control-Expose-Headers"] = _EXPOSED
+    if request.path.startswith(API):
+        response.headers.add("Vary", "Origin")
+        response.headers["API-Version"] = SERVED
+        response.headers.setdefault("Cache-Control", "no-store")
+
+
+def _cross_origin(deps: Deps) -> Middleware:
+    """Which other websites' scripts may read answers: those that a chatbot allows. Cookies are never part of it."""
+
+    @web.middleware
+    async def cross_origin(request: web.Request, handler: Handler) -> web.StreamResponse:
+        origin = request.headers.get("Origin")
+        if origin is None or not request.path.startswith(API):
+            return await handler(request)
+        request[READER] = origin if await _known(deps, origin) else ""
+        if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
+            return await handler(request)
+        response = web.Response(status=204)
+        if request[READER]:
+            response.headers["Access-Control-Allow-Methods"] = _METHODS
+            response.headers["Access-Control-Allow-Headers"] = _ALLOWED
+            response.headers["Access-Control-Max-Age"] = "600"
+        return response
+
+    return cross_origin
+
+
+async def _known(deps: Deps, origin: str) -> bool:
+    try:
+        return origin == deps.origin or (origin == normal(origin) and await deps.bots.origin_known(origin))
+    except ValueError:
+        return False
+
+
+@web.middleware
+async def _limits(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The API's version and its deadline. Sockets have neither."""
+    if not request.path.startswith(API):
+        return await handler(request)
+    if request.headers.get("API-Version", SERVED) not in VERSIONS:
+        raise InvalidFormat("API-Version is v1 or v2.", details="unknown API-Version")
+    try:
+        async with asyncio.timeout(DEADLINE):
+            return await handler(request)
+    except TimeoutError:
+        raise Unavailable("This took too long. Please try again.", details="deadline") from None
