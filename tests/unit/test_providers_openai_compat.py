@@ -1,0 +1,230 @@
+"""Chat over an OpenAI-compatible endpoint, against a small HTTP server that behaves and misbehaves as told."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from pipelines.providers.base import ChatMessage, LlmCapabilities, LlmOptions, ProviderError
+from pipelines.providers.openai_compat import Endpoint, OpenAiLlm, fixed
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+ASKED = [ChatMessage("system", "Be kind."), ChatMessage("user", "Hello?")]
+
+
+@asynccontextmanager
+async def llm(handler: Handler, **patience: float) -> AsyncIterator[OpenAiLlm]:
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", handler)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    endpoint = Endpoint(f"http://127.0.0.1:{port}/v1", "secret-key")
+    provider = OpenAiLlm(fixed(endpoint), LlmCapabilities("model-x", 4096, local=False), **patience)
+    try:
+        yield provider
+    finally:
+        await provider.close()
+        await runner.cleanup()
+
+
+def piece(text: str) -> bytes:
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+    return (
+        b"data: " + json.dumps({"id": "1", "object": "chat.completion.chunk", "choices": [choice]}).encode() + b"\n\n"
+    )
+
+
+async def begin(request: web.Request, *pieces: str) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    for text in pieces:
+        await response.write(piece(text))
+    return response
+
+
+async def end(response: web.StreamResponse) -> web.StreamResponse:
+    await response.write(b"data: [DONE]\n\n")
+    return response
+
+
+def refusing(status: int, **error: Any) -> Handler:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return web.json_response({"error": {"message": "secret detail", **error}}, status=status)
+
+    return handler
+
+
+async def answer(provider: OpenAiLlm, options: LlmOptions | None = None) -> list[str]:
+    return [text async for text in provider.stream(ASKED, options or LlmOptions())]
+
+
+async def test_text_arrives_as_the_model_writes_it() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return await end(await begin(request, "Hel", "", "lo."))
+
+    async with llm(handler) as provider:
+        assert await answer(provider) == ["Hel", "lo."]
+
+
+async def test_the_request_carries_model_messages_options_and_key() -> None:
+    seen: dict[str, Any] = {}
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        seen.update(await request.json(), authorization=request.headers["Authorization"])
+        return await end(await begin(request, "ok"))
+
+    async with llm(handler) as provider:
+        await answer(provider, LlmOptions(max_tokens=9, temperature=0.5, stop=("\n",)))
+    assert (seen["model"], seen["max_tokens"], seen["temperature"], seen["stop"]) == ("model-x", 9, 0.5, ["\n"])
+    assert seen["messages"] == [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hello?"}]
+    assert (seen["stream"], seen["authorization"]) == (True, "Bearer secret-key")
+
+
+@pytest.mark.parametrize(
+    ("handler", "retryable"),
+    [
+        (refusing(401), False),
+        (refusing(403), False),
+        (refusing(404), False),
+        (refusing(400, code="context_length_exceeded"), False),
+        (refusing(429), True),
+        (refusing(429, code="insufficient_quota"), False),
+        (refusing(500), True),
+        (refusing(503), True),
+    ],
+    ids=["key", "forbidden", "model", "context", "rate", "quota", "crash", "overload"],
+)
+async def test_a_refusal_says_whether_to_try_again_and_leaks_nothing(handler: Handler, retryable: bool) -> None:
+    async with llm(handler) as provider:
+        with pytest.raises(ProviderError) as refused:
+            await answer(provider)
+    assert refused.value.retryable is retryable
+    assert "secret" not in refused.value.public
+
+
+async def test_a_refusal_is_not_retried_behind_the_callers_back() -> None:
+    calls = 0
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        nonlocal calls
+        calls += 1
+        return web.json_response({"error": {"message": "no"}}, status=500)
+
+    async with llm(handler) as provider:
+        with pytest.raises(ProviderError):
+            await answer(provider)
+    assert calls == 1
+
+
+async def test_a_parameter_that_the_endpoint_does_not_know_is_left_out_from_then_on() -> None:
+    bodies: list[dict[str, Any]] = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        bodies.append(await request.json())
+        if "max_tokens" in bodies[-1]:
+            error = {"message": "use max_completion_tokens", "param": "max_tokens"}
+            return web.json_response({"error": error}, status=400)
+        return await end(await begin(request, "ok"))
+
+    async with llm(handler) as provider:
+        assert await answer(provider) == ["ok"]
+        assert await answer(provider) == ["ok"]
+    assert [("max_tokens" in b, b.get("max_completion_tokens")) for b in bodies] == [
+        (True, None),
+        (False, 160),
+        (False, 160),
+    ]
+
+
+async def test_closing_the_iterator_closes_the_connection() -> None:
+    gone = asyncio.Event()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = await begin(request, "one")
+        try:
+            while True:
+                await response.write(piece("more"))
+                await asyncio.sleep(0.005)
+        except (ConnectionError, asyncio.CancelledError):
+            gone.set()
+            raise
+
+    async with llm(handler) as provider:
+        async with aclosing(provider.stream(ASKED, LlmOptions())) as pieces:
+            assert await anext(pieces) == "one"
+        async with asyncio.timeout(2):
+            await gone.wait()
+
+
+async def test_no_first_token_in_time_is_a_retryable_error() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(5)
+        return web.Response()
+
+    async with llm(handler, first_token_timeout=0.05) as provider:
+        with pytest.raises(ProviderError, match="Timeout") as late:
+            await answer(provider)
+    assert late.value.retryable
+
+
+async def test_a_stall_in_mid_answer_is_a_retryable_error_after_what_was_said() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = await begin(request, "I was")
+        await asyncio.sleep(5)
+        return response
+
+    said: list[str] = []
+    async with llm(handler, stall_timeout=0.05) as provider:
+
+        async def listen() -> None:
+            async for text in provider.stream(ASKED, LlmOptions()):
+                said.append(text)
+
+        with pytest.raises(ProviderError, match="Timeout"):
+            await listen()
+    assert said == ["I was"]
+
+
+@pytest.mark.parametrize("garbage", [b"data: {not json\n\n", b'data: {"error": {"message": "boom"}}\n\n'])
+async def test_garbage_in_the_stream_is_a_retryable_error(garbage: bytes) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = await begin(request, "well")
+        await response.write(garbage)
+        return response
+
+    async with llm(handler) as provider:
+        with pytest.raises(ProviderError) as broken:
+            await answer(provider)
+    assert broken.value.retryable
+
+
+async def test_nobody_listening_is_a_retryable_error() -> None:
+    endpoint = Endpoint("http://127.0.0.1:9/v1", "")
+    provider = OpenAiLlm(fixed(endpoint), LlmCapabilities("m", 4096, local=False))
+    with pytest.raises(ProviderError) as refused:
+        await answer(provider)
+    await provider.close()
+    assert refused.value.retryable
+
+
+async def test_a_local_server_that_restarts_on_another_port_is_found_again() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return await end(await begin(request, "back"))
+
+    async with llm(handler) as reached:
+        alive = await reached._endpoint()
+        places = iter([Endpoint("http://127.0.0.1:9/v1", "k", local=True)])
+
+        async def endpoint() -> Endpoint:
+            return next(places, Endpoint(alive.base_url, "k", local=True))
+
+        provider = OpenAiLlm(endpoint, LlmCapabilities("m", 2048, local=True))
+        assert await answer(provider) == ["back"]
+        await provider.close()
