@@ -33,7 +33,8 @@ def fold(timed: Sequence[Timed]) -> list[Phone]:
     """Phones and silences without gaps, from 0 to the sum of all samples.
 
     A pad's time goes to what follows it: measured against the sound, that is where Piper's phones start. A stress mark
-    is of the vowel after it, a modifier of the sound before it, and a space is no pause: its time is the next sound's.
+    is of the vowel after it, a modifier of the sound before it, and a space is no pause: its time is the next sound's,
+    but after punctuation it is the longest part of the pause.
     """
     phones: list[Phone] = []
     now = carried = stress = 0
@@ -47,6 +48,8 @@ def fold(timed: Sequence[Timed]) -> list[Phone]:
         carried = 0
         if symbol in STRESS:
             stress, carried = STRESS[symbol], samples
+        elif symbol.isspace() and phones and phones[-1][0] == SILENCE:
+            extend(samples)
         elif symbol == PAD or symbol.isspace():
             carried = samples
         elif is_sound(symbol):

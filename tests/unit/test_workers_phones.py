@@ -36,6 +36,10 @@ def test_a_space_is_not_a_shut_mouth() -> None:
     assert phones.fold(timed("a b")) == [("a", 0, 10, 0), ("b", 10, 30, 0)]
 
 
+def test_a_space_after_punctuation_is_part_of_the_pause() -> None:
+    assert phones.fold(timed("a_,_ _b")) == [("a", 0, 10, 0), ("sil", 10, 50, 0), ("b", 50, 70, 0)]
+
+
 def test_punctuation_and_the_ends_are_silence_and_neighbouring_silences_are_one() -> None:
     assert [p[0] for p in phones.fold(timed("^_a_._$"))] == ["sil", "a", "sil"]
 
