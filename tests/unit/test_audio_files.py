@@ -111,5 +111,5 @@ def test_a_header_that_claims_four_gigabytes_is_not_believed() -> None:
 
 @pytest.mark.parametrize("format", ["mp3", "ogg"])
 def test_a_truncated_file_gives_what_is_there(format: str) -> None:
-    whole = encode(tone(1, 24_000), format)  # type: ignore[arg-type]
-    assert 0.2 < len(decode(whole[: len(whole) // 2])) / 32_000 < 0.8
+    whole = encode(tone(4, 24_000), format)  # type: ignore[arg-type]
+    assert 0.5 < len(decode(whole[: len(whole) // 2])) / 32_000 < 3

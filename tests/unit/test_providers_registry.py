@@ -35,7 +35,7 @@ def test_a_bot_gets_the_nearest_voice_that_speaks_its_language(language: str, wa
 
 
 def test_a_language_that_no_voice_speaks_is_refused_with_what_is_there() -> None:
-    with pytest.raises(LanguageUnsupported, match="'fr'.*de-AT, de-DE, en-GB, en-US") as refused:
+    with pytest.raises(LanguageUnsupported, match=r"'fr'.*de-AT, de-DE, en-GB, en-US") as refused:
         VOICES.for_language("fr")
     assert refused.value.part == "voice"
 
@@ -54,7 +54,7 @@ def test_a_language_that_the_recogniser_cannot_hear_is_refused() -> None:
 
 
 def test_a_missing_model_file_says_the_command(tmp_path: Path) -> None:
-    with pytest.raises(ModelMissing, match="machineavatars models pull whisper-tiny.en"):
+    with pytest.raises(ModelMissing, match=r"machineavatars models pull whisper-tiny\.en"):
         build(ModelStore(tmp_path), Choices())
 
 
