@@ -44,15 +44,12 @@ class Nothing(Input):
 
 
 def routes(services: Iterable[Service], deps: Deps) -> list[web.RouteDef]:
-    """Every endpoint's route; each GET answers HEAD as well."""
-    found: list[web.RouteDef] = []
-    for service in services:
-        for endpoint in service.endpoints:
-            handle = _handle(endpoint, deps)
-            found.append(web.route(endpoint.method, endpoint.path, handle))
-            if endpoint.method == "GET":
-                found.append(web.head(endpoint.path, handle))
-    return found
+    """Every endpoint's route; each GET answers HEAD as well, which aiohttp sees to."""
+    return [
+        web.route(endpoint.method, endpoint.path, _handle(endpoint, deps))
+        for service in services
+        for endpoint in service.endpoints
+    ]
 
 
 def _handle(endpoint: Endpoint, deps: Deps) -> Handle:
