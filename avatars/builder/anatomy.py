@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from avatars.builder.basemesh import Floats, Ints
+from avatars.builder.basemesh import Bools, Floats, Ints
 from avatars.builder.rig import PosedBody
 from avatars.builder.surface import Surface, split_corners, triangulate
 
@@ -42,7 +42,7 @@ def face_quads(posed: PosedBody) -> Ints:
     quads = posed.mesh.faces["body"]
     uv = posed.mesh.uvs[quads[:, :, 1]].mean(1)
     head = (uv[:, 0] > 0.635) & (uv[:, 1] > 0.14) & (uv[:, 1] < 0.83)
-    mouth = (uv[:, 0] > 0.75) & (uv[:, 1] < 0.14)
+    mouth = _mouth_island(uv)
     ears = (uv[:, 0] < 0.16) & (uv[:, 1] > 0.53) & (uv[:, 1] < 0.65)
     return np.asarray(quads[head | mouth | ears])
 
@@ -52,7 +52,12 @@ def body_quads(posed: PosedBody) -> Ints:
     quads = posed.mesh.faces["body"]
     uv = posed.mesh.uvs[quads[:, :, 1]].mean(1)
     rest = ~((uv[:, 0] > 0.635) & (uv[:, 1] > 0.14) & (uv[:, 1] < 0.83))
-    rest &= ~((uv[:, 0] > 0.75) & (uv[:, 1] < 0.14)) & ~((uv[:, 0] < 0.16) & (uv[:, 1] > 0.53) & (uv[:, 1] < 0.65))
+    rest &= ~_mouth_island(uv) & ~((uv[:, 0] < 0.16) & (uv[:, 1] > 0.53) & (uv[:, 1] < 0.65))
     legs = [posed.skeleton.index(s + b) for s in ("Left", "Right") for b in ("UpLeg", "Leg", "Foot", "ToeBase")]
     leg = posed.skeleton.weights[quads[:, :, 0]][:, :, legs].sum(2).min(1) > 0.5
     return np.asarray(quads[rest & ~leg])
+
+
+def _mouth_island(uv: Floats) -> Bools:
+    """The inside of the mouth; its UV island nearly touches a fingertip's."""
+    return (uv[:, 0] > 0.757) & (uv[:, 1] < 0.14) & ~((uv[:, 0] < 0.770) & (uv[:, 1] > 0.10))

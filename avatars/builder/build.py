@@ -9,14 +9,19 @@ from pathlib import Path
 
 from avatars.builder.anatomy import body_quads, face_quads, original_uvs, surface_from
 from avatars.builder.basemesh import BodyData
+from avatars.builder.clothes import cloth_material, dress, hide_body
 from avatars.builder.eyes import eye_material, eyeballs, lash_material, lashes
-from avatars.builder.gltf import Material, write_glb
+from avatars.builder.gltf import write_glb
+from avatars.builder.hair import grow_hair
+from avatars.builder.hairtexture import hair_material
+from avatars.builder.hull import head_hull
 from avatars.builder.landmarks import find_landmarks
 from avatars.builder.mouth import teeth, teeth_material, tongue, tongue_material
 from avatars.builder.occlusion import sky_visibility
 from avatars.builder.rig import pose_body
 from avatars.builder.shape import shape_body
 from avatars.builder.skin import canvas, head_uvs, skin_material
+from avatars.builder.surface import keep_triangles
 from avatars.spec import Recipe
 
 
@@ -58,20 +63,33 @@ def build(recipe: Recipe, data: Path, out: Path, force: bool = False) -> BuiltAv
     return BuiltAvatar(recipe.id, glb, len(content), triangles, True)
 
 
+def seed_of(recipe: Recipe) -> int:
+    """A seed that depends on the avatar's id alone."""
+    return int.from_bytes(hashlib.sha256(recipe.id.encode()).digest()[:4])
+
+
 def make_glb(recipe: Recipe, data: BodyData) -> tuple[bytes, int]:
     """The GLB's bytes and its number of triangles."""
     posed = pose_body(data, shape_body(data, recipe))
     marks = find_landmarks(posed)
     face = surface_from(posed, "Face", "Face", face_quads(posed), head_uvs(posed.mesh.uvs))
     body = surface_from(posed, "Body", "Body", body_quads(posed))
-    body = replace(body, morphs={})
+    garments = dress(posed, marks, recipe.clothes)
+    body = keep_triangles(replace(body, morphs={}), hide_body(body, posed, marks, recipe.clothes))
     lash = lashes(posed)
-    top = surface_from(posed, "Top", "Top", posed.mesh.faces["helper-tights"])
-    seen = sky_visibility([face, body], [face, body])
+    hull = head_hull(marks.skull, face.points, face.triangles)
+    hair = grow_hair(recipe.hair, marks, hull, posed.skeleton, seed_of(recipe))
+    skin = [face, body]
+    bare = sky_visibility(skin, [*skin, *garments])
+    covered = sky_visibility([*skin, hair, *garments], [*skin, hair, *garments])
+    seen = [0.6 * a + 0.4 * b for a, b in zip(bare, covered, strict=False)]
+    assert hair.shade is not None
+    hair = replace(hair, shade=hair.shade * (0.45 + 0.65 * covered[2]))
+    garments = [replace(g, shade=0.35 + 0.7 * v) for g, v in zip(garments, covered[3:], strict=True)]
     lid = lash.points[lash.uvs[:, 1] > 0.9]
     face_canvas = canvas(face, seen[0], original_uvs(posed, face), 1024)
     body_canvas = canvas(body, seen[1], original_uvs(posed, body), 512)
-    surfaces = [face, body, eyeballs(posed), teeth(posed), tongue(posed), lash, top]
+    surfaces = [face, body, eyeballs(posed), teeth(posed), tongue(posed), lash, *garments, hair]
     materials = [
         skin_material("Face", face_canvas, recipe, marks, data, lid, True),
         skin_material("Body", body_canvas, recipe, marks, data, lid, False),
@@ -79,7 +97,8 @@ def make_glb(recipe: Recipe, data: BodyData) -> tuple[bytes, int]:
         teeth_material(),
         tongue_material(),
         lash_material(recipe.eyes),
-        Material("Top", (0.12, 0.2, 0.4, 1), double_sided=True),
+        hair_material(recipe.hair),
+        *[cloth_material(s.material, g) for s, g in zip(garments, recipe.clothes, strict=True)],
     ]
     content = write_glb(surfaces, materials, posed.skeleton, recipe.licence.credit, {"id": recipe.id})
     return content, sum(len(s.triangles) for s in surfaces)

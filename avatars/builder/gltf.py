@@ -220,7 +220,7 @@ def _primitive(buffer: _Buffer, s: Surface) -> dict[str, Any]:
     attributes = {
         "POSITION": buffer.accessor(s.points.astype(np.float32), 34962, bounds=True),
         "NORMAL": buffer.accessor(np.round(s.normals * 127).astype(np.int8), 34962, normalized=True),
-        "TEXCOORD_0": buffer.accessor(s.uvs.astype(np.float32), 34962),
+        "TEXCOORD_0": _uv(buffer, s.uvs),
         "JOINTS_0": buffer.accessor(index.astype(np.uint8), 34962),
         "WEIGHTS_0": buffer.accessor(bytes_.astype(np.uint8), 34962, normalized=True),
     }
@@ -234,6 +234,12 @@ def _primitive(buffer: _Buffer, s: Surface) -> dict[str, Any]:
     if s.morphs:
         primitive["targets"] = [{"POSITION": buffer.sparse(offsets)} for offsets in s.morphs.values()]
     return primitive
+
+
+def _uv(buffer: _Buffer, uvs: Floats) -> int:
+    if uvs.min() < 0 or uvs.max() > 1:
+        return buffer.accessor(uvs.astype(np.float32), 34962)
+    return buffer.accessor(np.round(uvs * 65535).astype(np.uint16), 34962, normalized=True)
 
 
 def _pack(gltf: dict[str, Any], binary: bytes) -> bytes:

@@ -1,9 +1,43 @@
-"""Hair."""
+"""Hair as layers of strand cards: guides grow from the scalp, fall, and become textured ribbons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from avatars.builder.basemesh import Floats
+from avatars.builder.hull import Hull
 from avatars.builder.landmarks import Landmarks
+from avatars.builder.raster import noise3
+from avatars.builder.rig import Skeleton
+from avatars.builder.surface import Surface
+from avatars.spec import Hair
+
+VARIANTS = 6
+WISPS = 2
+_SEGMENTS = 11
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How a named hair style grows. Lengths in metres."""
+
+    cards: int
+    step: float
+    steps: int
+    gravity: float
+    lift: tuple[float, float]
+    rise: float
+    width: float
+    curl: float
+    hangs: bool
+
+
+STYLES = {
+    "bob": Style(430, 0.008, 46, 0.55, (0.004, 0.019), 0.30, 0.027, 0.5, True),
+    "short": Style(760, 0.005, 12, 0.10, (0.002, 0.014), 0.45, 0.013, 0.0, False),
+}
 
 
 def scalp_cover(position: Floats, marks: Landmarks) -> Floats:
@@ -17,3 +51,176 @@ def scalp_cover(position: Floats, marks: Landmarks) -> Floats:
         [0.046, 0.047, 0.042, 0.028, 0.006, -0.022, -0.030, -0.002, -0.062, -0.078, -0.082],
     )
     return (y - line) / 0.012
+
+
+def grow_hair(hair: Hair, marks: Landmarks, hull: Hull, skeleton: Skeleton, seed: int) -> Surface:
+    """All cards of a hair style as one surface that follows the head bone."""
+    style = STYLES[hair.style]
+    rng = np.random.default_rng(seed)
+    roots = _roots(style.cards, marks, hull, rng)
+    layer = rng.permutation(len(roots)) / len(roots)
+    paths = _grow(roots, layer, hair, style, marks, hull, rng)
+    return _cards(paths, layer, style, hair, hull, skeleton, rng)
+
+
+def _roots(count: int, marks: Landmarks, hull: Hull, rng: np.random.Generator) -> Floats:
+    """Evenly spread points on the scalp, in a fixed pseudo-random order."""
+    total = int(count * 2.3)
+    k = np.arange(total) + 0.5
+    y = 1 - 2 * k / total
+    angle = np.pi * (1 + 5**0.5) * k
+    ring = np.sqrt(1 - y**2)
+    unit = np.stack([ring * np.cos(angle), y, ring * np.sin(angle)], 1) + rng.normal(0, 0.012, (total, 3))
+    points = hull.surface(unit, 0.0)
+    return points[scalp_cover(points, marks) > 0.1]
+
+
+def _grow(
+    roots: Floats, layer: Floats, hair: Hair, style: Style, marks: Landmarks, hull: Hull, rng: np.random.Generator
+) -> list[Floats]:
+    part_x = hair.parting * 0.075
+    front = hull.surface(np.array([part_x, 0.062, 0.075]))
+    whorl = hull.surface(np.array([part_x * 0.35, 0.075, -0.055]))
+    t = np.clip((front[2] - roots[:, 2]) / (front[2] - whorl[2]), 0, 1)[:, None]
+    on_part = hull.surface(front + (whorl - front) * t - hull.centre)
+    normal = hull.normal(roots)
+    away = roots - on_part
+    away -= normal * (away * normal).sum(1, keepdims=True)
+    away /= np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-6)
+    ahead = np.clip((roots[:, 2] - marks.skull[2] - 0.02) / 0.06, 0, 1)[:, None]
+    flow = away + ahead * np.array([0.0, 0.15, -0.75])
+    if not style.hangs:
+        flow = away * [0.8, 0.2, 0.3] + np.array([0.0, 0.1, 0.5]) * np.clip(1.2 - ahead, 0, 1)
+    flow -= normal * (flow * normal).sum(1, keepdims=True)
+    flow /= np.maximum(np.linalg.norm(flow, axis=1, keepdims=True), 1e-6)
+    velocity = flow + normal * style.rise
+    velocity /= np.linalg.norm(velocity, axis=1, keepdims=True)
+
+    offset = (style.lift[0] + (style.lift[1] - style.lift[0]) * layer) * hair.volume
+    cut = marks.crown[1] - hair.length / 100 + rng.normal(0, 0.005, len(roots)) - 0.012 * (1 - layer)
+    point = roots - normal * 0.002
+    track = [point]
+    for n in range(style.steps):
+        s = n * style.step
+        fade = np.exp(-s / 0.055)
+        rel = point - marks.skull
+        inward = -rel * [1, 0, 1]
+        inward /= np.maximum(np.linalg.norm(inward, axis=1, keepdims=True), 1e-6)
+        low = np.clip((marks.mouth[1] + 0.01 - point[:, 1]) / 0.05, 0, 1)[:, None] * style.curl
+        sway = np.stack([noise3(point * [1, 0.4, 1], 0.03, 40 + a) for a in range(3)], 1) * 0.10
+        pull = (
+            flow * fade * 0.30
+            + np.array([0.0, -1.0, 0.0]) * style.gravity * (1 - 0.75 * fade)
+            + inward * low * 0.35
+            + sway
+        )
+        velocity = velocity * 0.72 + pull * 0.5
+        velocity /= np.linalg.norm(velocity, axis=1, keepdims=True)
+        point = point + velocity * style.step
+        grown = np.clip(s / 0.03, 0, 1) ** 0.7
+        point = hull.outside(point, offset * grown + 0.001)
+        if style.hangs:
+            point = _clear_face(point, marks)
+        velocity = point - track[-1]
+        velocity /= np.maximum(np.linalg.norm(velocity, axis=1, keepdims=True), 1e-9)
+        track.append(point)
+    paths = np.stack(track, 1)
+    out = []
+    for path, limit in zip(paths, cut, strict=True):
+        if style.hangs:
+            below = np.flatnonzero(path[:, 1] < limit)
+            end = max(4, int(below[0]) + 1 if len(below) else len(path))
+        else:
+            end = max(4, int(len(path) * hair.length / 6.0 * rng.uniform(0.75, 1.0)))
+        out.append(_resample(_smooth(path[:end], 5)))
+    return out
+
+
+def _clear_face(point: Floats, marks: Landmarks) -> Floats:
+    """Keeps strands beside the face: out of a window that narrows towards the chin."""
+    half = np.interp(
+        point[:, 1],
+        [marks.chin[1] - 0.03, marks.mouth[1], marks.nose[1], marks.eye[1], marks.eye[1] + 0.035, marks.eye[1] + 0.065],
+        [0.052, 0.058, 0.064, 0.066, 0.056, 0.0],
+    )
+    inside = (point[:, 2] > marks.skull[2] + 0.02) & (np.abs(point[:, 0]) < half)
+    out = point.copy()
+    side = np.where(point[:, 0] >= 0, 1.0, -1.0)
+    out[inside, 0] += (side * half - point[:, 0])[inside] * 0.5
+    return out
+
+
+def _smooth(path: Floats, rounds: int) -> Floats:
+    for _ in range(rounds):
+        path = path.copy()
+        path[1:-1] = path[1:-1] * 0.5 + (path[:-2] + path[2:]) * 0.25
+    return path
+
+
+def _resample(path: Floats) -> Floats:
+    length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
+    at = np.linspace(0, length[-1], _SEGMENTS + 1)
+    return np.stack([np.interp(at, length, path[:, k]) for k in range(3)], 1)
+
+
+def _cards(
+    paths: list[Floats],
+    layer: Floats,
+    style: Style,
+    hair: Hair,
+    hull: Hull,
+    skeleton: Skeleton,
+    rng: np.random.Generator,
+) -> Surface:
+    m = _SEGMENTS + 1
+    centre = np.stack(paths)
+    count = len(centre)
+    tangent = np.gradient(centre, axis=1)
+    tangent /= np.maximum(np.linalg.norm(tangent, axis=2, keepdims=True), 1e-9)
+    out = hull.normal(centre.reshape(-1, 3)).reshape(centre.shape)
+    fall = np.clip((hull.centre[1] + 0.05 - centre[..., 1:2]) / 0.10, 0, 1)
+    fall = fall * fall * (3 - 2 * fall)
+    flat = centre - hull.centre
+    flat = flat * [1, 0, 1]
+    flat /= np.maximum(np.linalg.norm(flat, axis=2, keepdims=True), 1e-6)
+    out = out * (1 - fall) + flat * fall
+    side = np.cross(tangent, out)
+    side /= np.maximum(np.linalg.norm(side, axis=2, keepdims=True), 1e-9)
+    front = np.cross(side, tangent)
+    twist = rng.normal(0, 0.22, (count, 1, 1))
+    side = side * np.cos(twist) + front * np.sin(twist)
+    v = np.linspace(0, 1, m)
+    profile = np.interp(v, [0, 0.25, 0.7, 1.0], [0.75, 1.0, 1.0, 0.75])
+    width = style.width * rng.uniform(0.75, 1.2, (count, 1)) * profile[None]
+    columns = np.array([-0.5, 0.0, 0.5])
+    sink = np.array([0.10, 0.0, 0.10])
+    points = (
+        centre[:, :, None]
+        + side[:, :, None] * (width[..., None] * columns)[..., None]
+        - front[:, :, None] * (width[..., None] * sink)[..., None]
+    )
+    normals = out[:, :, None] * 0.8 + front[:, :, None] * 0.35 + side[:, :, None] * (columns * 0.7)[:, None]
+    normals /= np.linalg.norm(normals, axis=3, keepdims=True)
+    wispy = (layer > 0.8) & (rng.random(count) < 0.6)
+    variant = np.where(
+        wispy, VARIANTS - WISPS + rng.integers(0, WISPS, count), rng.integers(0, VARIANTS - WISPS, count)
+    )
+    u = (variant[:, None] + 0.5 + np.where(rng.random(count) < 0.5, -1, 1)[:, None] * columns * 0.94) / VARIANTS
+    uvs = np.stack(np.broadcast_arrays(u[:, None, :], v[None, :, None]), -1)
+    i, j = np.meshgrid(np.arange(m - 1), np.arange(2), indexing="ij")
+    a = (i * 3 + j).ravel()
+    quad = np.concatenate([np.stack([a, a + 3, a + 1], 1), np.stack([a + 1, a + 3, a + 4], 1)])
+    order = np.argsort(layer)
+    triangles = np.concatenate([quad + n * m * 3 for n in order])
+    locks = 1 + rng.uniform(-0.10, 0.10, count)
+    flat_points = points.reshape(-1, 3)
+    return Surface(
+        "Hair",
+        "Hair",
+        flat_points,
+        uvs.reshape(-1, 2),
+        skeleton.rigid(len(flat_points), "Head"),
+        triangles,
+        normals=normals.reshape(-1, 3),
+        shade=np.broadcast_to(((0.60 + 0.30 * layer) * locks)[:, None, None], (count, m, 3)).ravel(),
+    )

@@ -57,9 +57,9 @@ def teeth(posed: PosedBody) -> Surface:
 def _arch(helper: Floats, sizes: tuple[tuple[float, float], ...], up: float) -> tuple[Floats, Floats, Ints]:
     """One dental arch fitted to the helper strip: a superellipse in the horizontal plane."""
     half, back = np.abs(helper[:, 0]).max(), helper[:, 2].min()
-    front = helper[:, 2].max() - 0.0012
+    front = helper[:, 2].max() - (0.0010 if up > 0 else 0.0030)
     bite = helper[np.abs(helper[:, 0]) < 0.004, 1]
-    edge = (bite.min() + 0.0006) if up > 0 else (bite.max() - 0.0012)
+    edge = (bite.min() - 0.0016) if up > 0 else (bite.max() - 0.0022)
     phi = np.linspace(0, np.pi / 2, 200)
     cx = half * np.sin(phi) ** (2 / 2.15)
     cz = back + (front - back) * np.cos(phi) ** (2 / 2.15)

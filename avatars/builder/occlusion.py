@@ -8,13 +8,14 @@ from avatars.builder.basemesh import Floats, Ints
 from avatars.builder.surface import Surface
 
 
-def sky_visibility(surfaces: list[Surface], blockers: list[Surface], directions: int = 96) -> list[Floats]:
+def sky_visibility(surfaces: list[Surface], blockers: list[Surface], directions: int = 64) -> list[Floats]:
     """For each surface, the share (n,) of a hemisphere of sky (and some ground) that no blocker hides.
 
     Depth buffers of points sampled on the blockers' triangles, seen from evenly spread directions.
     """
-    cell, bias = 0.0035, 0.007
-    cloud = np.concatenate([_samples(s.points, s.triangles, cell) for s in blockers])
+    cell, bias = 0.005, 0.008
+    cloud = np.concatenate([spread_points(s.points, s.triangles, cell) for s in blockers])
+    cloud = np.unique(np.round(cloud / (cell / 2)).astype(np.int32), axis=0) * (cell / 2)
     k = np.arange(directions) + 0.5
     y = 1 - 1.35 * k / directions
     angle = np.pi * (1 + 5**0.5) * k
@@ -48,13 +49,13 @@ def sky_visibility(surfaces: list[Surface], blockers: list[Surface], directions:
     return [_relax(a / b, s) for a, b, s in zip(seen, total, surfaces, strict=True)]
 
 
-def _samples(points: Floats, triangles: Ints, spacing: float) -> Floats:
+def spread_points(points: Floats, triangles: Ints, spacing: float) -> Floats:
     """Points spread over the triangles about `spacing` apart."""
     a, b, c = points[triangles].transpose(1, 0, 2)
     longest = np.maximum(
         np.linalg.norm(b - a, axis=1), np.maximum(np.linalg.norm(c - b, axis=1), np.linalg.norm(a - c, axis=1))
     )
-    steps = np.clip(np.ceil(longest / spacing), 1, 8).astype(np.int64)
+    steps = np.clip(np.ceil(longest / spacing), 1, 4).astype(np.int64)
     out = []
     for n in np.unique(steps):
         rows = steps == n

@@ -63,6 +63,7 @@ def pose_body(data: BodyData, body: Body) -> PosedBody:
     weights = np.zeros((len(v), len(names)))
     for bone, column in raw.items():
         weights[:, names.index(_plain(bone))] = column
+    _dress(mesh, points, weights)
     head, jaw_bone = names.index("Head"), names.index("Jaw")
     weights[weights.sum(1) == 0, head] = 1
     weights /= weights.sum(1, keepdims=True)
@@ -84,6 +85,14 @@ def pose_body(data: BodyData, body: Body) -> PosedBody:
     vertices, posed = _relax_arms(points, skeleton)
     morphs = {name: offsets * METRES for name, offsets in body.morphs.items()}
     return PosedBody(mesh, vertices, morphs, posed)
+
+
+def _dress(mesh: BaseMesh, points: Floats, weights: Floats) -> None:
+    """Gives the tights helper, from which garments are cut, the weights of the body below it."""
+    skin, cloth = mesh.group_vertices("body"), mesh.group_vertices("helper-tights")
+    for rows in np.array_split(cloth, 16):
+        apart = (points[rows] ** 2).sum(1)[:, None] + (points[skin] ** 2).sum(1) - 2 * points[rows] @ points[skin].T
+        weights[rows] = weights[skin[apart.argmin(1)]]
 
 
 def _plain(bone: str) -> str:

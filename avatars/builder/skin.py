@@ -9,6 +9,7 @@ import numpy as np
 from avatars.builder.basemesh import BodyData, Floats
 from avatars.builder.brows import brow_layer
 from avatars.builder.gltf import Material
+from avatars.builder.hair import scalp_cover
 from avatars.builder.landmarks import Landmarks
 from avatars.builder.raster import blur, jpeg, load_mask, noise3, normal_map, rasterise, sample
 from avatars.builder.surface import Surface
@@ -186,8 +187,6 @@ def _freckles(colour: Floats, c: Canvas, marks: Landmarks, amount: float, tone: 
 
 def _scalp(colour: Floats, c: Canvas, recipe: Recipe, marks: Landmarks) -> Floats:
     """Tints the skin under the hair so that no bright scalp shows between strands."""
-    from avatars.builder.hair import scalp_cover
-
     cover = scalp_cover(c.position, marks)
     hair = np.array(rgb(recipe.hair.colour)) * 0.6
     return _mix(colour, hair, np.clip(cover, 0, 1) * 0.9)

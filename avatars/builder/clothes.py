@@ -1,0 +1,211 @@
+"""Garments cut from the base mesh's tights helper: a top with a round neck, and a blazer with lapels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from avatars.builder.basemesh import Bools, Floats
+from avatars.builder.gltf import Material
+from avatars.builder.landmarks import Landmarks
+from avatars.builder.raster import blur, jpeg, noise3, normal_map
+from avatars.builder.rig import PosedBody
+from avatars.builder.surface import Surface, clip_surface, open_edges, relax, smooth_normals, split_corners, subdivide
+from avatars.builder.surface import triangulate, vertex_normals
+from avatars.spec import Garment, rgb
+
+_TILE = 0.06  # metres of cloth a texture covers
+
+
+def _cloth(posed: PosedBody) -> Surface:
+    """The tights' upper half, welded, a little smoothed so that it bridges hollows as cloth does."""
+    quads = posed.mesh.faces["helper-tights"]
+    corners = triangulate(quads).copy()
+    corners[:, :, 1] = 0
+    vertex, _, triangles = split_corners(corners)
+    points = posed.vertices[vertex]
+    weights = posed.skeleton.weights[vertex]
+    normals = vertex_normals(points, triangles)
+    smooth = relax(points, triangles, 14, 0.5)
+    bridge = np.clip(((smooth - points) * normals).sum(1), 0, 0.02)
+    points = points + normals * bridge[:, None]
+    return Surface("Cloth", "Cloth", points, np.zeros((len(points), 2)), weights, triangles)
+
+
+def _neckline(p: Floats, marks: Landmarks, low: float, scoop: float) -> Floats:
+    """Above zero inside the neck opening: a plane that falls to the front, with a scoop in the middle."""
+    dip = scoop * np.exp(-((p[:, 0] / 0.07) ** 2)) * np.clip((p[:, 2] - 0.0) / 0.05, 0, 1)
+    return np.asarray(p[:, 1] - (marks.neck[1] + 0.006 - low - 0.42 * p[:, 2] - dip))
+
+
+def _arm_reach(p: Floats, weights: Floats, posed: PosedBody) -> Floats:
+    """How far down the arm each point lies: 0 at the shoulder, 1 at the elbow, 2 at the wrist, -1 off the arms."""
+    rig = posed.skeleton
+    out = np.full(len(p), -1.0)
+    for side in ("Left", "Right"):
+        arm, fore, hand = (rig.heads[rig.index(side + b)] for b in ("Arm", "ForeArm", "Hand"))
+        columns = [rig.index(side + b) for b in ("Arm", "ForeArm", "Hand")]
+        on_arm = weights[:, columns].sum(1) > 0.5
+        upper = ((p - arm) @ (fore - arm)) / ((fore - arm) @ (fore - arm))
+        lower = ((p - fore) @ (hand - fore)) / ((hand - fore) @ (hand - fore))
+        reach = np.where(lower > 0, 1 + lower, np.clip(upper, 0, 1))
+        out = np.where(on_arm, reach, out)
+    return out
+
+
+def _front_opening(p: Floats, marks: Landmarks) -> Floats:
+    """Half the width of a blazer's opening at each height; it closes at the button."""
+    button = marks.neck[1] - 0.30
+    up = np.clip((p[:, 1] - button) / 0.29, 0, 1)
+    down = np.clip((button - 0.03 - p[:, 1]) / 0.25, 0, 1)
+    return np.asarray(0.004 + 0.066 * up**0.9 + 0.05 * down**1.6)
+
+
+def covered(kind: str, p: Floats, weights: Floats, posed: PosedBody, marks: Landmarks) -> Floats:
+    """Below zero where the garment covers the point: the cut lines of each kind, in metres."""
+    hips = posed.skeleton.heads[posed.skeleton.index("Hips"), 1] - 0.04
+    hem = hips - p[:, 1]
+    arm = _arm_reach(p, weights, posed)
+    hem = np.where(arm > -1, -1.0, hem)
+    if kind == "tee":
+        return np.asarray(np.maximum.reduce([_neckline(p, marks, 0.006, 0.012), hem, (arm - 0.55) * 0.25]))
+    front = np.where((p[:, 2] > 0.0) & (arm < 0), _front_opening(p, marks) - np.abs(p[:, 0]), -1.0)
+    return np.asarray(np.maximum.reduce([_neckline(p, marks, 0.008, 0.0), hem, (arm - 1.97) * 0.25, front]))
+
+
+def dress(posed: PosedBody, marks: Landmarks, garments: tuple[Garment, ...]) -> list[Surface]:
+    """The garments from the inside out; each is cut, lifted off what is below, hemmed and laid out for its weave."""
+    cloth = _cloth(posed)
+    out: list[Surface] = []
+    kinds = [g.kind for g in garments]
+    for number, garment in enumerate(garments):
+        lift = 0.004 + 0.007 * number
+        shaped = subdivide(cloth) if garment.kind == "blazer" else cloth
+        normals = vertex_normals(shaped.points, shaped.triangles)
+        folds = 0.0022 * noise3(shaped.points * [1, 0.45, 1], 0.05, 61 + number) * (0.4 + 0.6 * number)
+        shaped = replace(shaped, points=shaped.points + normals * (lift + folds)[:, None])
+        cut = clip_surface(shaped, covered(garment.kind, shaped.points, shaped.weights, posed, marks))
+        name = "Top" if garment.kind == "tee" else "Jacket"
+        cut = replace(cut, name=name, material=name)
+        if garment.kind == "tee" and "blazer" in kinds[number + 1 :]:
+            hidden = _under_blazer(cut, posed, marks)
+            cut = clip_surface(cut, np.where(hidden, 1.0, -1.0))
+        parts = [_hem(cut)]
+        if garment.kind == "blazer":
+            parts += _lapels(cut, marks)
+        out.append(_lay_out(_join(parts)))
+    return out
+
+
+def _under_blazer(s: Surface, posed: PosedBody, marks: Landmarks) -> Bools:
+    p = s.points
+    away = np.abs(p[:, 0]) > _front_opening(p, marks) + 0.035
+    deep = _neckline(p, marks, 0.008, 0.0) < -0.04
+    behind = p[:, 2] < 0.0
+    return np.asarray(deep & (away | behind))
+
+
+def _hem(s: Surface, depth: float = 0.012, thick: float = 0.0035) -> Surface:
+    """Turns open edges inwards, so that the cloth shows a thickness."""
+    edges = open_edges(s.triangles)
+    rim = np.unique(edges)
+    normals = smooth_normals(s.points, s.triangles)
+    inward = np.zeros_like(s.points)
+    count = np.zeros(len(s.points))
+    for k in range(3):
+        middle = s.points[s.triangles].mean(1)
+        np.add.at(inward, s.triangles[:, k], middle - s.points[s.triangles[:, k]])
+        np.add.at(count, s.triangles[:, k], 1)
+    inward /= np.maximum(np.linalg.norm(inward, axis=1, keepdims=True), 1e-9)
+    rings = [s.points[rim]]
+    rings.append(s.points[rim] - normals[rim] * thick - inward[rim] * 0.0005)
+    rings.append(s.points[rim] - normals[rim] * thick * 1.4 + inward[rim] * depth)
+    place = np.zeros(len(s.points), np.int64)
+    base = len(s.points)
+    place[rim] = np.arange(len(rim))
+    points = np.concatenate([s.points, *rings])
+    weights = np.concatenate([s.weights, *[s.weights[rim]] * 3])
+    triangles = [s.triangles]
+    for ring in range(2):
+        a = base + ring * len(rim) + place[edges[:, 0]]
+        b = base + ring * len(rim) + place[edges[:, 1]]
+        triangles += [np.stack([a, a + len(rim), b], 1), np.stack([b, a + len(rim), b + len(rim)], 1)]
+    return replace(
+        s,
+        points=points,
+        weights=weights,
+        triangles=np.concatenate(triangles),
+        uvs=np.zeros((len(points), 2)),
+        normals=None,
+    )
+
+
+def _lapels(s: Surface, marks: Landmarks) -> list[Surface]:
+    """Lapels and collar: the blazer's edge strip once more, lifted, with a notch at the collar."""
+    p = s.points
+    button = marks.neck[1] - 0.30
+    up = np.clip((p[:, 1] - button) / 0.27, 0, 1)
+    width = 0.072 * np.sin(np.pi * 0.5 * up**0.8)
+    notch = 0.030 * np.exp(-(((p[:, 1] - (marks.neck[1] - 0.055)) / 0.009) ** 2))
+    front = np.where((p[:, 2] > 0.01) & (up > 0), np.abs(p[:, 0]) - _front_opening(p, marks) - width + notch, 1.0)
+    collar = -_neckline(p, marks, 0.008, 0.0) - 0.034
+    collar = np.where(p[:, 2] > 0.03, np.maximum(collar, 0.008), collar)
+    strip = clip_surface(s, np.minimum(front, collar))
+    normals = smooth_normals(strip.points, strip.triangles)
+    strip = replace(strip, points=strip.points + normals * 0.0055, normals=None)
+    return [_hem(strip, 0.004, 0.005)]
+
+
+def _join(parts: list[Surface]) -> Surface:
+    shift = np.cumsum([0, *[len(s.points) for s in parts[:-1]]])
+    return replace(
+        parts[0],
+        points=np.concatenate([s.points for s in parts]),
+        uvs=np.concatenate([s.uvs for s in parts]),
+        weights=np.concatenate([s.weights for s in parts]),
+        triangles=np.concatenate([s.triangles + n for s, n in zip(parts, shift, strict=True)]),
+    )
+
+
+def _lay_out(s: Surface) -> Surface:
+    """UVs in tiles of cloth: the front view, unrolled around the sides."""
+    p = s.points
+    u = p[:, 0] - p[:, 2] * np.tanh(p[:, 0] / 0.06)
+    uvs = np.stack([u, -p[:, 1]], 1) / _TILE
+    return replace(s, uvs=uvs)
+
+
+def cloth_material(name: str, garment: Garment) -> Material:
+    """A woven tile: twill for the blazer, fine knit for the top."""
+    size = 128
+    y, x = np.mgrid[0:size, 0:size] / size
+    rng = np.random.default_rng(71)
+    if garment.kind == "blazer":
+        weave = np.sin(2 * np.pi * (x * 24 + y * 24)) * 0.7 + 0.3 * np.sin(2 * np.pi * y * 32)
+        strength, rough = 0.00016, 0.86
+    else:
+        weave = np.sin(2 * np.pi * x * 26) * (0.6 + 0.4 * np.sin(2 * np.pi * y * 32))
+        strength, rough = 0.00012, 0.92
+    weave = weave + 0.5 * blur(rng.normal(0, 1, (size, size)), 1.2) * 2
+    position = np.stack([x * _TILE, -y * _TILE, 0 * x], -1)
+    colour = np.array(rgb(garment.colour)) * (1 + 0.05 * weave[..., None])
+    return Material(
+        name,
+        roughness=rough,
+        base=jpeg(f"{name.lower()}-colour", colour, 85),
+        normal=jpeg(f"{name.lower()}-normal", normal_map(strength * weave, position), 80),
+        normal_scale=0.7,
+        double_sided=True,
+        extensions={"KHR_materials_specular": {"specularFactor": 0.35}},
+    )
+
+
+def hide_body(body: Surface, posed: PosedBody, marks: Landmarks, garments: tuple[Garment, ...]) -> Bools:
+    """Which triangles of the body stay: those that no garment covers with a margin."""
+    hidden = np.zeros(len(body.points), bool)
+    for garment in garments:
+        hidden |= covered(garment.kind, body.points, body.weights, posed, marks) < -0.022
+    low = body.points[:, 1] < posed.skeleton.heads[posed.skeleton.index("Hips"), 1] - 0.02
+    low &= _arm_reach(body.points, body.weights, posed) < 0
+    return np.asarray(~(hidden | low)[body.triangles].all(1))
