@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from api._kit.choices import DEFAULT_AVATAR
-from api._kit.endpoint import Deps
 from api._kit.origins import normal
+from api._kit.store import Database
 from api.chatbots import store
 from api.users.store import Accounts
 
@@ -24,12 +24,11 @@ It is free under the MIT licence.
 A better language model can be plugged in by changing one setting."""
 
 
-async def ensure_demo(deps: Deps, accounts: Accounts, *, origins: Iterable[str] = ()) -> str:
-    """The demo chatbot's id. Makes it if it is not there, and lets it be shown at `origins` and at the public URL."""
+async def ensure_demo(database: Database, accounts: Accounts, *, now: int, origins: Iterable[str]) -> str:
+    """The demo chatbot's id. Makes it if it is not there, and lets it be shown at `origins`; `now` in milliseconds."""
     await accounts.ensure_organization(ORGANIZATION, "Demo")
-    allowed = list(dict.fromkeys(normal(origin) for origin in (deps.origin, *origins)))
-    now = deps.now()
-    async with deps.database.uow(ORGANIZATION) as tx:
+    allowed = list(dict.fromkeys(normal(origin) for origin in origins))
+    async with database.uow(ORGANIZATION) as tx:
         if await store.find(tx, CHATBOT) is None:
             await store.create(
                 tx,

@@ -47,6 +47,11 @@ class Hub:
             task.cancel()
         await self._stack.aclose()
 
+    @property
+    def count(self) -> int:
+        """How many conversations are open."""
+        return len(self._sessions)
+
     async def open(self, principal: Principal, hello: wire.Hello) -> tuple[Session, dict[str, object]]:
         """A session for this hello, and its `ready`; `join` it when that has been sent. Raises ApiError."""
         if self.draining:

@@ -19,7 +19,6 @@ from socketio import packet
 
 from api._kit.auth import Principal, Tokens
 from api._kit.errors import ApiError, Forbidden, Unauthenticated
-from api._kit.ports import Bots
 from server import wire
 from server.hub import Hub
 from server.session import Session, SessionBusy
@@ -106,8 +105,8 @@ class SocketLink:
 
 
 class Sockets:
-    def __init__(self, hub: Hub, tokens: Tokens, bots: Bots, metrics: Metrics, *, origin: str) -> None:
-        self._hub, self._tokens, self._bots, self._metrics = hub, tokens, bots, metrics
+    def __init__(self, hub: Hub, tokens: Tokens, metrics: Metrics, *, origin: str) -> None:
+        self._hub, self._tokens, self._metrics = hub, tokens, metrics
         self._own_origin = origin
         self._links: dict[str, SocketLink] = {}
         self._deadlines: dict[str, asyncio.TimerHandle] = {}

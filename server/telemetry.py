@@ -8,6 +8,8 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from pipelines.ports import Clock
+
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.9, 1.5, 2.5, 5, 10)
 _SECRET = ("authorization", "token", "password", "secret", "api_key", "text")
 
@@ -44,6 +46,14 @@ class Metrics:
         return generate_latest(self.registry)
 
 
+async def watch_loop(metrics: Metrics, clock: Clock, *, every: float = 0.5) -> None:
+    """Record how late the event loop wakes, until cancelled."""
+    while True:
+        before = clock.monotonic()
+        await clock.sleep(every)
+        metrics.loop_lag.observe(max(0.0, clock.monotonic() - before - every))
+
+
 def configure_logs(level: str, form: str) -> None:
     """Send structured logs to standard error: JSON lines, or readable ones on a terminal."""
     console = form == "console" or (form == "auto" and sys.stderr.isatty())
@@ -61,6 +71,7 @@ def configure_logs(level: str, form: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
 
 
 def _redact(_: Any, __: str, event: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,0 +1,138 @@
+"""The `machineavatars` command: serve | migrate | openapi | wire | demo | models list, pull, verify."""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+
+import uvloop
+from pydantic import ValidationError
+
+from pipelines.models.fetch import FetchFailed
+from pipelines.models.store import ModelMissing, Progress, UnknownModel
+from server.app import CannotStart, print_line, serve
+from server.compose import demo_chatbot, model_store
+from server.gateway import openapi
+from server.infra.db import migrate
+from server.infra.secrets import NoSecretKey
+from server.settings import Settings
+from server.telemetry import configure_logs
+from server.wire import json_schema
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code. What a person can mend is said in one line on standard error."""
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    try:
+        settings = Settings()
+        configure_logs(settings.log_level, settings.log_format)
+        run: Callable[[Settings, argparse.Namespace], int] = chosen.run
+        return run(settings, chosen)
+    except ValidationError as error:
+        for problem in error.errors(include_url=False, include_input=False):
+            name = "MA_" + "__".join(str(part).upper() for part in problem["loc"])
+            _complain(f"{name}: {problem['msg']}")
+        return 2
+    except (CannotStart, ModelMissing, UnknownModel, FetchFailed, NoSecretKey, ValueError) as error:
+        _complain(str(error))
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="machineavatars", description="Open realtime avatar chat server.")
+    parser.add_argument("--version", action="version", version=version("machineavatars"))
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[Settings, argparse.Namespace], int], what: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=what, description=what)
+        sub.set_defaults(run=run)
+        return sub
+
+    command("serve", _serve, "migrate the database and run the server with everything embedded")
+    command("migrate", _migrate, "bring the database to the newest schema")
+    command("demo", _demo, "make sure that the published demo chatbot exists, and print its id")
+    command("wire", _wire, "print the JSON Schema of the websocket events")
+    document = command("openapi", _openapi, "print the OpenAPI document")
+    document.add_argument("--dialect", choices=["3.0", "3.1"], default="3.0")
+    models = commands.add_parser("models", help="list, pull or verify the models").add_subparsers(required=True)
+    listing = models.add_parser("list", help="what there is and what is installed")
+    listing.set_defaults(run=_models_list)
+    pull = models.add_parser("pull", help="fetch models; without names, those that the default configuration needs")
+    pull.add_argument("names", nargs="*", metavar="NAME")
+    pull.set_defaults(run=_models_pull)
+    verify = models.add_parser("verify", help="read every installed model and compare its checksum")
+    verify.set_defaults(run=_models_verify)
+    return parser
+
+
+def _serve(settings: Settings, _: argparse.Namespace) -> int:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(settings, print_line))
+    return 0
+
+
+def _migrate(settings: Settings, _: argparse.Namespace) -> int:
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    asyncio.run(migrate(settings.database))
+    print_line("The database is up to date.")
+    return 0
+
+
+def _demo(settings: Settings, _: argparse.Namespace) -> int:
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    print_line(asyncio.run(demo_chatbot(settings)))
+    return 0
+
+
+def _wire(_: Settings, __: argparse.Namespace) -> int:
+    print_line(json.dumps(json_schema(), indent=2))
+    return 0
+
+
+def _openapi(settings: Settings, chosen: argparse.Namespace) -> int:
+    document = openapi(version=version("machineavatars"), origin=settings.origin, dialect=chosen.dialect)
+    print_line(json.dumps(document, indent=2))
+    return 0
+
+
+def _models_list(settings: Settings, _: argparse.Namespace) -> int:
+    store = model_store(settings)
+    for entry in store.entries():
+        state = "installed" if store.present(entry.name) else "default" if entry.default else ""
+        print_line(f"{entry.name:28} {entry.size / 1e6:7.0f} MB  {state:10} {entry.purpose} ({entry.licence})")
+    return 0
+
+
+def _models_pull(settings: Settings, chosen: argparse.Namespace) -> int:
+    last: dict[str, str] = {}
+
+    def show(progress: Progress) -> None:
+        line = f"{progress.name}: {progress.stage}"
+        if progress.total:
+            line += f" {progress.done * 10 // progress.total * 10} %"
+        if last.get(progress.name) != line and progress.stage != "present":
+            last[progress.name] = line
+            print_line(f"  {line}")
+
+    model_store(settings).pull(chosen.names or None, show)
+    return 0
+
+
+def _models_verify(settings: Settings, _: argparse.Namespace) -> int:
+    checks = list(model_store(settings).verify())
+    for check in checks:
+        print_line(f"{check.name:28} {check.state} {check.detail}".rstrip())
+    return 1 if any(check.state == "damaged" for check in checks) else 0
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"machineavatars: {text}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""Serving: listen, say when ready, and on SIGTERM let running replies end before going."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from api._kit.errors import NotFound
+from pipelines.providers.base import ProviderError
+from server.compose import House, house
+from server.infra.db import migrate
+from server.middleware import client_address
+from server.settings import Settings
+
+KEEP_ALIVE = 15.0
+LOAD_SECONDS = 60.0
+"""How long the workers may take to load their models before the server gives up."""
+
+log = structlog.get_logger()
+
+
+class CannotStart(Exception):
+    """What is in the way, and what to do about it, in words for a terminal."""
+
+
+async def serve(settings: Settings, say: Callable[[str], None]) -> None:
+    """Until SIGTERM or SIGINT. Raises CannotStart."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    await migrate(settings.database)
+    async with house(settings) as built:
+        built.app.router.add_get("/metrics", _metrics(built, settings.trusted_proxies))
+        runner = web.AppRunner(built.app, access_log=None, keepalive_timeout=KEEP_ALIVE, shutdown_timeout=2.0)
+        await runner.setup()
+        try:
+            site = await _listen(runner, settings)
+            say("Loading the models ...")
+            await _loaded(built, stop)
+            if not stop.is_set():
+                built.vitals.ready = True
+                port = site.port
+                say(f"\nReady: {settings.origin if settings.port else f'http://localhost:{port}'}\n")
+                log.info("ready", host=settings.host, port=port)
+                await stop.wait()
+            await _drain(built, settings)
+        finally:
+            await runner.cleanup()
+
+
+class _Site(web.TCPSite):
+    @property
+    def port(self) -> int:
+        """The port that is really listened on, also when 0 was asked for."""
+        server = self._server
+        sockets = getattr(server, "sockets", None)
+        return int(sockets[0].getsockname()[1]) if sockets else 0
+
+
+async def _listen(runner: web.AppRunner, settings: Settings) -> _Site:
+    site = _Site(runner, settings.host, settings.port, reuse_address=True)
+    try:
+        await site.start()
+    except OSError as error:
+        raise CannotStart(
+            f"Cannot listen on {settings.host}:{settings.port}: {error.strerror or error}. "
+            "Another program may use the port; choose one with MA_PORT."
+        ) from None
+    return site
+
+
+async def _loaded(built: House, stop: asyncio.Event) -> None:
+    """Wait for every worker, or for the order to stop."""
+    ready = asyncio.gather(*(worker.ready() for worker in built.workers))
+    stopping = asyncio.ensure_future(stop.wait())  # cancelled below
+    both: set[asyncio.Future[Any]] = {ready, stopping}
+    try:
+        await asyncio.wait(both, timeout=LOAD_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if not ready.done() and not stop.is_set():
+            raise CannotStart(f"The models were not loaded within {LOAD_SECONDS:.0f} s.")
+        if ready.done():
+            ready.result()
+    except ProviderError as error:
+        raise CannotStart(f"A model could not be loaded: {error}") from error
+    finally:
+        ready.cancel()
+        stopping.cancel()
+        await asyncio.gather(ready, stopping, return_exceptions=True)
+
+
+async def _drain(built: House, settings: Settings) -> None:
+    """Not ready any more; running replies end; then every socket is told and closed."""
+    built.vitals.draining = True
+    log.info("draining", sessions=built.hub.count)
+    await built.hub.drain(settings.shutdown_seconds)
+    await built.sockets.close()
+    log.info("stopped")
+
+
+def _metrics(built: House, trusted_proxies: int) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def metrics(request: web.Request) -> web.StreamResponse:
+        """For this machine and its private network only."""
+        address = ip_address(client_address(request, trusted_proxies))
+        if not (address.is_loopback or address.is_private):
+            raise NotFound
+        return web.Response(body=built.metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4"})
+
+    return metrics
+
+
+def print_line(text: str) -> None:
+    """To the terminal, at once."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()

@@ -1,0 +1,188 @@
+"""The composition root: settings in, everything else out, each thing built once and passed by argument."""
+
+import asyncio  # create_task only inside the TaskGroup of `house`
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from aiohttp import web
+from sqlalchemy import make_url
+
+from api._kit.auth import Tokens
+from api._kit.choices import Choices
+from api._kit.endpoint import Deps
+from api._kit.events import Announcer
+from api._kit.health import Condition, Probe, Vitals
+from api._kit.plans import FixedPlans
+from api._kit.store import Database
+from api._kit.values import milliseconds
+from api.auth.store import Revocations
+from api.chatbots.store import Bots
+from api.history.store import Journal
+from api.users.store import Accounts
+from avatars.library import AvatarLibrary
+from pipelines.core.endpoint import EndpointRules
+from pipelines.engine import Engine
+from pipelines.models.store import ModelStore
+from pipelines.ports import NoGuard, NoKnowledge
+from pipelines.providers.base import LlmOptions
+from pipelines.registry import Choices as ProviderChoices
+from pipelines.registry import Providers, build
+from pipelines.workers.process import WorkerProcess
+from server.demo import ensure_demo
+from server.gateway import SERVICES, Files, application
+from server.hub import Hub
+from server.infra.clock import Ids, SystemClock
+from server.infra.db import connect, migrate, ping
+from server.infra.hashing import Argon2Passwords
+from server.infra.media import MediaFolder
+from server.infra.secrets import keyring
+from server.infra.speech import SpeechFiles
+from server.session import Parts
+from server.settings import Settings
+from server.sockets import Sockets
+from server.telemetry import Metrics, watch_loop
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What `serve` runs."""
+
+    app: web.Application
+    hub: Hub
+    sockets: Sockets
+    vitals: Vitals
+    metrics: Metrics
+    workers: tuple[WorkerProcess, ...]
+
+
+def model_store(settings: Settings) -> ModelStore:
+    return ModelStore(settings.data_dir / "models")
+
+
+def provider_choices(settings: Settings) -> ProviderChoices:
+    return ProviderChoices(
+        stt_model=settings.stt.model,
+        stt_threads=settings.stt.threads,
+        voice=settings.tts.voice,
+        tts_threads=settings.tts.threads,
+        llm_base_url=settings.llm.base_url,
+        llm_model=settings.llm.model,
+        llm_api_key=settings.llm.api_key.get_secret_value(),
+        llm_first_token_timeout=settings.llm.first_token_timeout,
+    )
+
+
+@asynccontextmanager
+async def house(settings: Settings, providers: Providers | None = None) -> AsyncIterator[House]:
+    """Everything, running: workers loading, sessions possible. Raises ModelMissing, NoSecretKey, ValueError.
+
+    `providers` replaces those that the settings name.
+    """
+    providers = providers or build(model_store(settings), provider_choices(settings))
+    clock, ids, metrics, announcer = SystemClock(), Ids(), Metrics(), Announcer()
+    local = make_url(settings.database).get_backend_name() == "sqlite"
+    keys = keyring(settings.secret_key.get_secret_value(), data_dir=settings.data_dir, local=local)
+    database = connect(settings.database, announce=announcer.announce)
+    passwords, speech = Argon2Passwords(), SpeechFiles()
+    try:
+        choices = Choices(
+            avatars=frozenset(avatar.id for avatar in AvatarLibrary.scan().list()),
+            voices=tuple(providers.voices),
+            default_voice=settings.tts.voice,
+        )
+        revocations = Revocations(database, clock=clock)
+        tokens = Tokens(keys.derive("tokens"), clock=clock, ids=ids, revocations=revocations)
+        accounts = Accounts(database, clock=clock, ids=ids)
+        journal = Journal(database, clock=clock, ids=ids)
+        bots = Bots(database, choices)
+        options = LlmOptions(max_tokens=settings.llm.max_tokens, temperature=settings.llm.temperature)
+        engine = Engine(
+            llm=providers.llm,
+            stt=providers.stt,
+            tts=providers.tts,
+            retriever=NoKnowledge(),
+            guard=NoGuard(),
+            journal=journal,
+            clock=clock,
+            ids=ids,
+            options=options,
+            voices=providers.voices,
+            first_token_timeout=settings.llm.first_token_timeout,
+        )
+        vitals = Vitals(clock, version("machineavatars"), tuple(service.name for service in SERVICES))
+        vitals.watch("database", _database(database))
+        for worker in providers.workers:
+            vitals.watch(worker.spec.kind, _worker(worker))
+        media = MediaFolder(settings.data_dir / "media", keys.derive("media"), clock=clock)
+        files = Files()
+        deps = Deps(
+            clock=clock,
+            ids=ids,
+            database=database,
+            tokens=tokens,
+            passwords=passwords,
+            revocations=revocations,
+            accounts=accounts,
+            bots=bots,
+            conversations=journal,
+            engine=engine,
+            speech=speech,
+            media=media,
+            plans=FixedPlans(),
+            vitals=vitals,
+            origin=settings.origin,
+            choices=choices,
+            widget=files.build(),
+        )
+        demo = await ensure_demo(database, accounts, now=deps.now(), origins=demo_origins(settings))
+        app = application(deps, files=files, trusted_proxies=settings.trusted_proxies, demo_chatbot=demo)
+        rules = EndpointRules(hangover_ms=settings.turn.hangover_ms, cap_ms=int(settings.turn.utterance_cap_s * 1000))
+        hub = Hub(Parts(engine, providers.vad, rules, metrics), bots, journal, max_sessions=settings.max_sessions)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(worker.run(), name=f"worker {worker.spec.kind}") for worker in providers.workers]
+            tasks.append(group.create_task(watch_loop(metrics, clock), name="loop watch"))
+            async with hub:
+                sockets = Sockets(hub, tokens, metrics, origin=settings.origin)
+                sockets.attach(app)
+                yield House(app, hub, sockets, vitals, metrics, providers.workers)
+            for task in tasks:
+                task.cancel()
+    finally:
+        passwords.close()
+        speech.close()
+        await database.close()
+
+
+def demo_origins(settings: Settings) -> list[str]:
+    """Where the demo chatbot may be shown: at the public URL and on this machine."""
+    return [settings.origin, *(f"http://{host}:{settings.port}" for host in ("localhost", "127.0.0.1"))]
+
+
+async def demo_chatbot(settings: Settings) -> str:
+    """Make sure that the demo chatbot is in the database; returns its id."""
+    clock = SystemClock()
+    await migrate(settings.database)
+    database = connect(settings.database)
+    try:
+        accounts = Accounts(database, clock=clock, ids=Ids())
+        now = milliseconds(clock.now())
+        return await ensure_demo(database, accounts, now=now, origins=demo_origins(settings))
+    finally:
+        await database.close()
+
+
+def _database(database: Database) -> Probe:
+    async def probe() -> Condition:
+        await ping(database)
+        return "ok"
+
+    return probe
+
+
+def _worker(worker: WorkerProcess) -> Probe:
+    async def probe() -> Condition:
+        return "ok" if worker.state == "ready" else "unavailable"
+
+    return probe
