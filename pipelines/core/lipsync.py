@@ -34,6 +34,7 @@ _HELD_MS = 40.0
 _SLOPE = 0.33 / 16
 _FORCE = {0: 0.8, 1: 1.0, 2: 0.92}
 _TOLERANCE = 0.042
+_CORNER = 0.06
 _FAINT = 0.03
 _VOWELS = (Kind.VOWEL, Kind.ROUNDED)
 
@@ -244,40 +245,37 @@ def _knots(gestures: Sequence[Gesture], closures: list[tuple[float, float]], len
 def _simplify(times: NDArray[np.int64], weights: Array) -> NDArray[np.bool_]:
     """Which points of each viseme's curve to keep as keys [n, 15].
 
-    Ramer-Douglas-Peucker on all visemes at once: in each round every span between two keys that misses the curve by
-    more than the tolerance gets a key where it misses most.
+    Ramer-Douglas-Peucker on all visemes at once, begun with the sharp corners: in each round every span between two
+    keys that misses the curve by more than the tolerance gets a key where it misses most. Of a run of zeros only the
+    ends are kept.
     """
     count, visemes = weights.shape
     kept = np.zeros((visemes, count), bool)
     used = np.flatnonzero(weights.any(0))
     if not len(used):
         return kept.T
-    values = np.ascontiguousarray(weights[:, used].T.astype(np.float64)).ravel()
+    curves = weights[:, used].T.astype(np.float64)
+    values = curves.ravel()
     clock = np.tile(times.astype(np.float64), len(used))
-    keep = np.zeros(values.shape, bool)
-    keep[0::count] = True
-    keep[count - 1 :: count] = True
+    sharp = np.ones(curves.shape, bool)
+    if count > 2:
+        share = (times[1:-1] - times[:-2]) / (times[2:] - times[:-2])
+        straight = curves[:, :-2] + (curves[:, 2:] - curves[:, :-2]) * share
+        sharp[:, 1:-1] = np.abs(straight - curves[:, 1:-1]) > _CORNER
+    keep = sharp.ravel()
     while True:
         places = np.flatnonzero(keep)
         span = np.cumsum(keep) - 1
-        left = places[span]
-        right = places[np.minimum(span + 1, len(places) - 1)]
+        left, right = places[span], places[np.minimum(span + 1, len(places) - 1)]
         width = np.maximum(clock[right] - clock[left], 1)
         error = np.abs(values[left] + (values[right] - values[left]) * (clock - clock[left]) / width - values)
-        error[keep] = 0
-        worst = np.maximum.reduceat(error, places)
-        wrong = (error > _TOLERANCE) & (error == worst[span])
-        if not wrong.any():
+        error[places] = 0
+        wrong = np.flatnonzero((error > _TOLERANCE) & (error == np.maximum.reduceat(error, places)[span]))
+        if not len(wrong):
             break
-        first = np.unique(span[wrong], return_index=True)[1]
-        keep[np.flatnonzero(wrong)[first]] = True
-    table = keep.reshape(len(used), count)
-    flat = values.reshape(len(used), count) == 0
-    for row in range(len(used)):
-        places = np.flatnonzero(table[row])
-        if len(places) > 1 and flat[row, places[0]] and flat[row, places[1]]:
-            table[row, places[0]] = False
-        if len(places) > 1 and flat[row, places[-1]] and flat[row, places[-2]]:
-            table[row, places[-1]] = False
-    kept[used] = table
+        keep[wrong[np.unique(span[wrong], return_index=True)[1]]] = True
+    for row, at, own in zip(used.tolist(), keep.reshape(curves.shape), curves, strict=True):
+        places = np.flatnonzero(at)
+        shown = own[places] > 0
+        kept[row, places[shown | np.append(shown[1:], False) | np.insert(shown[:-1], 0, False)]] = True
     return kept.T
