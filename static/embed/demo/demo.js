@@ -4,13 +4,19 @@ const hint = document.getElementById("hint");
 const snippet = document.getElementById("snippet");
 const copy = document.getElementById("copy");
 
+/** The one script address this page ever adds, also where the policy demands trusted types. */
+function widgetUrl() {
+  const policy = window.trustedTypes?.createPolicy("ma-widget", { createScriptURL: () => "/widget.js" });
+  return policy ? policy.createScriptURL("") : "/widget.js";
+}
+
 async function start() {
   const response = await fetch("/demo.json");
   if (!response.ok) throw new Error(`demo.json: ${response.status}`);
   const { chatbot_id: id } = await response.json();
   snippet.textContent = `<script src="${location.origin}/widget.js"\n        data-chatbot-id="${id}" async></script>`;
   const tag = document.createElement("script");
-  tag.src = "/widget.js";
+  tag.src = widgetUrl();
   tag.async = true;
   tag.dataset.chatbotId = id;
   tag.dataset.mode = "inline";

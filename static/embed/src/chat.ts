@@ -1,22 +1,20 @@
-// One bot's chat: wires socket, log, captions, sound and avatar together.
+// One bot's chat: what the session says becomes words, captions, sound and a face; what the visitor does goes back.
 
-import { initial, step, type Command, type Input, type ServerEventName, type State, type TimerName } from "./connection";
+import type { ServerEventName } from "./connection";
 import type { BootConfig, Panel, Shell, Theme } from "./contract";
 import { sheet } from "./dom";
-import type { Hello, Ready, ServerEvents } from "./generated/wire";
+import type { Ready, ServerEvents } from "./generated/wire";
 import { paletteCss } from "./palette";
 import { Scene } from "./scene";
+import { Session } from "./session";
+import { Sound } from "./sound";
 import { speaker, type Say, type Texts } from "./texts";
-import { Transport } from "./transport";
 import { floorOf, type Floor, type TurnStateName } from "./turn";
-import { View, type Notice } from "./view";
-import { ApiError, Visitor } from "./visitor";
-import type { Clock, MicFailure, Voice } from "./voice";
+import { MAX_CHARACTERS, View, type Notice } from "./view";
+import { Visitor } from "./visitor";
 
 const CUT_FADE_MS = 30;
 const MOUTH_REST_MS = 80;
-/** Audio that came before the player did: one second's worth of the smallest frames. */
-const EARLY_FRAMES = 200;
 const REFUSALS: Record<string, keyof Texts> = {
   ORIGIN_NOT_ALLOWED: "not_allowed",
   FORBIDDEN: "not_allowed",
@@ -25,42 +23,34 @@ const REFUSALS: Record<string, keyof Texts> = {
   RATE_LIMIT_EXCEEDED: "rate_limited",
   SERVICE_UNAVAILABLE: "busy",
 };
-const silent: Clock = { rid: 0, t: 0, rate: 24_000, playing: false };
+
+type Handlers = { [E in ServerEventName]?: (event: ServerEvents[E]) => void };
 
 export class Chat implements Panel {
   readonly #shell: Shell;
   readonly #config: BootConfig;
   readonly #visitor: Visitor;
-  readonly #transport: Transport;
+  readonly #session: Session;
   readonly #view: View;
   readonly #scene: Scene;
-  readonly #sounds: boolean;
-  readonly #timers = new Map<TimerName, ReturnType<typeof setTimeout>>();
-  readonly #streaming = new Map<number, string>();
+  readonly #sound: Sound;
   readonly #paint = sheet("");
-  readonly #off: (() => void)[] = [];
+  readonly #ends = new AbortController();
+  /** Message ids of the responses whose text is arriving. */
+  readonly #streaming = new Map<number, string>();
   #say: Say;
   #locale: string;
-  #state: State = initial;
-  #voice: Voice | null = null;
-  #voiceLoading: Promise<Voice | null> | null = null;
-  #early: ArrayBuffer[] = [];
   #server: TurnStateName | null = null;
   #floor: Floor = "idle";
   #asked = false;
   #open = false;
   #agreed: boolean;
-  #muted = false;
-  #micStarting = false;
+  #recalled = false;
   #unread = 0;
   #lastCut = 0;
   #loop = 0;
   #word = "";
-  #blocked = false;
   #lat: ServerEvents["lat"] | null = null;
-  #health: Partial<ServerEvents["state"]> = {};
-  #greeted = false;
-  #tokenRefused = false;
 
   constructor(shell: Shell, say: Say) {
     const { config, options } = shell;
@@ -69,77 +59,112 @@ export class Chat implements Panel {
     this.#locale = options.locale;
     this.#say = say;
     this.#agreed = !(options.consent || config.consent.required);
-    this.#sounds = config.features.voice && config.type !== "text" && "AudioWorkletNode" in globalThis;
-    this.#visitor = new Visitor(shell.origin, config);
-    this.#transport = new Transport(shell.origin, {
-      connected: () => this.#step({ type: "connected" }),
-      dropped: () => this.#dropped(),
-      refused: (code, message) => this.#refused(code, message),
-      event: (name, payload) => this.#step({ type: "event", name, payload }),
-      audio: (frame) => this.#audio(frame),
-    });
     shell.root.adoptedStyleSheets.push(this.#paint);
-    this.#view = new View(shell.root, config, options, this.#say, {
+    this.#view = new View(shell.root, config, options, say, {
       say: (text) => this.send(text),
       resend: (_id, text) => this.send(text),
       stop: () => this.#stop("button"),
-      mic: () => void this.#toggleMic(),
-      mute: () => this.mute(!this.#muted),
+      mic: () => this.#toggleMic(),
+      mute: () => this.mute(!this.#sound.muted),
       close: () => shell.closed(),
       touched: () => this.#touched(),
       agreed: () => this.#agree(),
     });
-    this.#scene = new Scene(shell, this.#view, () => this.#say, () => this.#clock());
+    this.#sound = new Sound(shell, {
+      play: (report) => {
+        this.#session.play(report);
+        this.#refresh();
+      },
+      frame: (bytes) => this.#session.mic(bytes),
+      level: (db) => this.#view.level(db),
+      barge: (barge) => this.#session.emit("barge", barge),
+      blocked: (on) => {
+        this.#view.soundBlocked(on);
+        if (on) shell.emit("audio:blocked");
+      },
+      mic: (on) => {
+        this.#view.mic(on);
+        this.#refresh();
+      },
+      micFailed: (reason) => {
+        this.#tell("mic", reason, "warn");
+        shell.emit("error", { code: reason.toUpperCase(), message: this.#say(reason) });
+      },
+      unavailable: () => {
+        this.#tell("voice", "no_voice_here", "warn");
+        this.#view.voice(false);
+        this.#session.emit("config", { speak: false });
+      },
+    });
+    this.#scene = new Scene(shell, this.#view, () => this.#say, () => this.#sound.now());
+    this.#visitor = new Visitor(shell.origin, config);
+    this.#session = new Session(shell.origin, config, this.#visitor, {
+      hello: () => this.#hello(),
+      locale: () => this.#locale,
+      known: () => this.#recall(),
+      phase: (phase, attempt) => {
+        if (phase === "waiting") this.#view.log.forget();
+        if (phase === "closed") this.#sound.stopMic();
+        if (phase === "waiting" && attempt > 1 && navigator.onLine) this.#tell("session", "reconnecting", "warn", "retry");
+        this.#refresh();
+      },
+      started: (ready, again) => this.#started(ready, again),
+      event: (name, payload) => {
+        (this.#on[name] as ((event: typeof payload) => void) | undefined)?.(payload);
+        this.#refresh();
+      },
+      audio: (frame) => {
+        this.#sound.push(frame);
+        this.#run();
+      },
+      accepted: (id) => this.#view.log.accepted(id),
+      failed: (id) => this.#view.log.notSent(id),
+      refused: (code, message, final) => {
+        shell.emit("error", { code, message });
+        this.#tell("session", REFUSALS[code] ?? "error", final ? "bad" : "warn", "retry");
+      },
+    });
+
     this.setTheme({});
-    this.#view.voice(this.#sounds);
+    this.#view.voice(this.#sound.wanted);
     this.#view.consent(!this.#agreed);
-    if (config.features.voice && config.type !== "text" && !this.#sounds) this.#tell("voice", "no_voice_here", "info");
-    if (options.greeting && config.greeting) this.#view.log.greet(config.greeting);
-    this.#listen(globalThis, "online", () => {
-      this.#tell("network", null);
-      this.#step({ type: "online" });
-      shell.emit("online");
-    });
-    this.#listen(globalThis, "offline", () => {
-      this.#tell("network", "offline", "warn");
-      shell.emit("offline");
-    });
+    if (config.features.voice && config.type !== "text" && !this.#sound.wanted) this.#tell("voice", "no_voice_here");
+    this.#greet();
+    this.#watchNetwork();
     this.#refresh();
   }
 
   // --- what the loader calls ---
 
   open(visitorActed: boolean): void {
-    if (this.#open) return this.#view.focus();
-    this.#open = true;
-    this.#unread = 0;
-    this.#shell.unread(0);
-    this.#view.open();
-    this.#scene.open();
-    if (visitorActed) {
-      this.#view.focus();
-      this.#touched();
+    if (!this.#open) {
+      this.#open = true;
+      this.#shell.unread((this.#unread = 0));
+      this.#view.open();
+      this.#scene.open();
     }
+    if (!visitorActed) return;
+    this.#view.focus();
+    this.#touched();
   }
 
   close(): void {
     if (!this.#open) return;
     this.#open = false;
-    this.#stopMic();
+    this.#sound.stopMic();
     if (this.#busy) this.#stop("closed");
-    this.#scene.close();
     this.#view.close();
   }
 
   send(text: string): void {
-    const trimmed = text.trim().slice(0, 4_000);
+    const trimmed = text.trim().slice(0, MAX_CHARACTERS);
     if (!trimmed || !this.#agreed) return;
     this.#touched();
     this.#silence();
     const id = newId();
     this.#view.log.ask(id, trimmed);
     this.#asked = true;
-    this.#step({ type: "say", say: { id, text: trimmed, interrupt: true, speak: this.#sounds } });
+    this.#session.say({ id, text: trimmed, interrupt: true, speak: this.#sound.wanted });
     this.#shell.emit("message", { role: "user", id, text: trimmed });
     this.#refresh();
   }
@@ -149,8 +174,7 @@ export class Chat implements Panel {
   }
 
   mute(on: boolean): void {
-    this.#muted = on;
-    this.#voice?.player.mute(on);
+    this.#sound.mute(on);
     this.#view.mute(on);
   }
 
@@ -159,39 +183,36 @@ export class Chat implements Panel {
     const say = await speaker(locale, this.#config.texts);
     if (this.#locale !== locale) return;
     this.#say = say;
-    this.#view.speak(this.#say, locale);
+    this.#view.speak(say, locale);
     this.#refresh();
   }
 
   setTheme(theme: Theme): void {
     const { options } = this.#shell;
-    const merged = { ...this.#config.theme, ...theme };
-    this.#paint.replaceSync(paletteCss(theme.color ?? options.color ?? merged.color, merged.radius));
-    this.#view.theme(theme.mode ?? options.theme ?? merged.mode ?? "auto");
-    this.#view.panel.dataset["side"] = options.position ?? merged.position ?? "right";
+    const bot = this.#config.theme;
+    this.#paint.replaceSync(paletteCss(theme.color ?? options.color ?? bot.color, theme.radius ?? bot.radius));
+    this.#view.theme(theme.mode ?? options.theme ?? bot.mode ?? "auto");
+    this.#view.panel.dataset["side"] = options.position ?? bot.position ?? "right";
   }
 
   /** Forgets the visitor and the conversation, here and in the page's storage. */
   reset(): void {
-    this.#stopMic();
+    this.#sound.stopMic();
     this.#silence();
-    this.#step({ type: "close" });
-    this.#visitor.erase();
+    this.#session.forget();
     this.#view.log.clear();
-    this.#state = initial;
-    this.#greeted = false;
-    this.#asked = false;
+    this.#recalled = this.#asked = false;
     this.#server = null;
     this.#streaming.clear();
-    if (this.#shell.options.greeting && this.#config.greeting) this.#view.log.greet(this.#config.greeting);
+    this.#greet();
     this.#refresh();
   }
 
   shutdown(): void {
-    this.#step({ type: "close" });
-    for (const off of this.#off) off();
+    this.#ends.abort();
+    this.#session.close();
     cancelAnimationFrame(this.#loop);
-    this.#voice?.dispose();
+    this.#sound.dispose();
     this.#scene.dispose();
     this.#view.dispose();
   }
@@ -199,25 +220,26 @@ export class Chat implements Panel {
   state(): Record<string, unknown> {
     return {
       open: this.#open,
-      phase: this.#state.phase,
+      phase: this.#session.phase,
       state: this.#floor,
-      mic: this.#voice?.mic.on ?? false,
-      muted: this.#muted,
+      mic: this.#sound.micOn,
+      muted: this.#sound.muted,
       unread: this.#unread,
-      conversationId: this.#visitor.conversation,
+      conversationId: this.#recalled ? this.#visitor.conversation : null,
     };
   }
 
   probe(): Record<string, unknown> {
+    const { lastSeq, gaps, outbox } = this.#session.state;
     return {
       ...this.state(),
-      clock: this.#clock(),
-      player: this.#voice?.player.stats() ?? null,
-      ducked: this.#voice?.player.stats().ducked ?? false,
+      clock: this.#sound.now(),
+      player: this.#sound.stats(),
       word: this.#word,
       caption: this.#view.captions.element.textContent,
-      seq: this.#state.lastSeq,
-      gaps: this.#state.gaps,
+      seq: lastSeq,
+      gaps,
+      outbox: outbox.length,
       lat: this.#lat,
       ...this.#scene.probe(),
     };
@@ -228,17 +250,8 @@ export class Chat implements Panel {
   /** The visitor does something: from here on there may be sound, storage and a connection. */
   #touched(): void {
     if (!this.#agreed) return;
-    if (this.#sounds) {
-      void this.#loadVoice();
-      const context = this.#shell.audio();
-      if (context && context.state !== "running") void context.resume().then(() => this.#unblocked());
-    }
-    if (this.#state.phase === "idle") this.#step({ type: "open" });
-  }
-
-  #unblocked(): void {
-    this.#blocked = false;
-    this.#view.soundBlocked(false);
+    this.#sound.unlock();
+    if (this.#session.phase === "idle") this.#session.open();
   }
 
   #agree(): void {
@@ -249,142 +262,53 @@ export class Chat implements Panel {
     this.#view.focus();
   }
 
-  #step(input: Input): void {
-    const before = this.#state.phase;
-    const [state, commands] = step(this.#state, input);
-    this.#state = state;
-    for (const command of commands) this.#obey(command);
-    if (state.phase !== before) this.#refresh();
+  #greet(): void {
+    if (this.#shell.options.greeting && this.#config.greeting) this.#view.log.greet(this.#config.greeting);
   }
 
-  #obey(command: Command): void {
-    switch (command.do) {
-      case "connect":
-        return void this.#connect();
-      case "disconnect":
-        return this.#transport.disconnect();
-      case "hello":
-        return this.#hello();
-      case "emit":
-        return this.#transport.emit(command.name, command.payload);
-      case "say":
-        return this.#transport.say(command.payload, (ack) => {
-          this.#view.log.accepted(ack.id);
-          this.#step({ type: "accepted", id: ack.id });
-        });
-      case "timer":
-        clearTimeout(this.#timers.get(command.name));
-        this.#timers.set(command.name, setTimeout(() => this.#step({ type: "timer", name: command.name, roll: Math.random() }), command.ms));
-        return;
-      case "cancel":
-        return clearTimeout(this.#timers.get(command.name));
-      case "deliver":
-        return this.#deliver(command.name, command.payload);
-      case "started":
-        return void this.#started(command.ready, command.again);
-      case "failed":
-        return this.#view.log.notSent(command.id);
-      case "phase":
-        return this.#phase(command.phase);
-    }
-  }
-
-  async #connect(): Promise<void> {
-    let token: string;
-    try {
-      token = await this.#visitor.token(this.#locale);
-      if (!this.#greeted) await this.#recall();
-    } catch (error) {
-      const refusal = error instanceof ApiError ? error : new ApiError("INTERNAL_ERROR", String(error), 500, null);
-      if (this.#state.phase !== "connecting") return;
-      if (refusal.retryable) return this.#dropped();
-      this.#shell.emit("error", { code: refusal.code, message: refusal.message });
-      this.#tell("session", REFUSALS[refusal.code] ?? "error", "bad", "retry");
-      return this.#step({ type: "dropped", roll: 0, fatal: true });
-    }
-    if (this.#state.phase === "connecting") this.#transport.connect(token);
-  }
-
-  /** What was said before this page, once. */
+  /** What was said before this page, once a session. */
   async #recall(): Promise<void> {
-    this.#greeted = true;
+    if (this.#recalled) return;
+    this.#recalled = true;
     const past = await this.#visitor.history(this.#locale);
     if (past.length === 0) return;
     const { log } = this.#view;
-    const pending = this.#state.outbox;
     log.clear();
-    for (const message of past) if (message.role !== "system") log.add(message.role === "user" ? "user" : "bot", message.content);
-    for (const say of pending) log.ask(say.id, say.text);
+    for (const { role, content } of past) if (role !== "system") log.add(role === "user" ? "user" : "bot", content);
+    for (const { id, text } of this.#session.state.outbox) log.ask(id, text);
   }
 
-  #hello(): void {
-    const fresh = this.#visitor.conversation === null;
-    const hello: Hello = {
-      proto: 1,
+  #hello(): ReturnType<ConstructorParameters<typeof Session>[3]["hello"]> {
+    const { conversation } = this.#visitor;
+    return {
       locale: this.#locale,
-      caps: { in: ["pcm16"], out: this.#sounds ? ["pcm16"] : [], face: this.#scene.wanted ? ["oculus15"] : [], fps: 60, opus: false },
-      chatbot_id: this.#config.id,
-      conversation_id: this.#visitor.conversation,
-      greet: fresh && this.#shell.options.greeting && this.#state.outbox.length === 0,
+      caps: { in: ["pcm16"], out: this.#sound.wanted ? ["pcm16"] : [], face: this.#scene.wanted ? ["oculus15"] : [], fps: 60, opus: false },
+      conversation_id: conversation,
+      greet: conversation === null && this.#shell.options.greeting && this.#session.state.outbox.length === 0,
     };
-    this.#transport.hello(hello, (ready) => this.#step({ type: "ready", ready }));
   }
 
-  async #started(ready: Ready, again: boolean): Promise<void> {
-    this.#tokenRefused = false;
+  #started(ready: Ready, again: boolean): void {
     this.#scene.names(ready.face.names);
-    this.#voice?.mic.restart(ready.mic_next);
+    if (!ready.recovered) this.#sound.restart(ready.mic_next);
     this.#server = null;
     this.#tell("session", null);
-    if (!again) this.#shell.emit("ready", { conversationId: ready.conversation_id });
-    if (!again || ready.recovered) return;
+    this.#tell("network", null);
+    if (!again) return this.#shell.emit("ready", { conversationId: ready.conversation_id });
+    if (ready.recovered) return;
     this.#silence();
     this.#view.log.abandon();
     this.#streaming.clear();
-    this.#lastCut = 0;
-    await this.#recall();
+    this.#recalled = false;
+    void this.#recall();
   }
 
-  #phase(phase: State["phase"]): void {
-    if (phase === "waiting") {
-      this.#stopMicQuietly();
-      const again = this.#state.attempt > 1 || this.#state.session !== null;
-      if (navigator.onLine && again) this.#tell("session", "reconnecting", "warn", "retry");
-    }
-    if (phase === "closed") this.#stopMic();
-  }
-
-  #dropped(): void {
-    this.#step({ type: "dropped", roll: Math.random() });
-  }
-
-  #refused(code: string, message: string): void {
-    if (code === "INVALID_TOKEN" && !this.#tokenRefused) {
-      this.#tokenRefused = true;
-      this.#visitor.forgetToken();
-      return this.#dropped();
-    }
-    if (code === "SERVICE_UNAVAILABLE" || code === "RATE_LIMIT_EXCEEDED") {
-      this.#tell("session", "busy", "warn", "retry");
-      return this.#dropped();
-    }
-    this.#shell.emit("error", { code, message });
-    this.#tell("session", REFUSALS[code] ?? "error", "bad", "retry");
-    this.#step({ type: "dropped", roll: 0, fatal: true });
-  }
-
-  #deliver<E extends ServerEventName>(name: E, payload: ServerEvents[ServerEventName]): void {
-    const handle = this.#on[name] as ((payload: unknown) => void) | undefined;
-    handle?.(payload);
-    this.#refresh();
-  }
-
-  readonly #on: { [E in ServerEventName]?: (event: ServerEvents[E]) => void } = {
+  readonly #on: Handlers = {
     turn: ({ state }) => {
       this.#server = state;
       if (state === "listening") this.#asked = false;
     },
-    vad: (vad) => this.#voice?.vad(vad),
+    vad: (vad) => this.#sound.vad(vad),
     "stt.part": (part) => this.#view.log.hearing(part),
     "stt.final": (final) => {
       this.#view.log.heard(final);
@@ -393,161 +317,123 @@ export class Chat implements Panel {
       this.#shell.emit("message", { role: "user", text: final.text });
     },
     "resp.start": (start) => {
-      if (start.rid <= this.#lastCut) return;
+      if (this.#past(start.rid)) return;
       if (start.kind !== "greeting") this.#visitor.conversation = start.conversation_id;
       this.#asked = false;
       this.#streaming.set(start.rid, start.message_id);
       this.#view.log.answer(start);
     },
     txt: ({ rid, d }) => {
-      if (rid <= this.#lastCut) return;
+      if (this.#past(rid)) return;
       this.#view.log.stream(rid, d);
       this.#shell.emit("message:delta", { id: this.#streaming.get(rid), delta: d });
     },
     seg: (seg) => {
-      if (seg.rid > this.#lastCut) this.#view.captions.add(seg);
+      if (!this.#past(seg.rid)) this.#view.captions.add(seg);
     },
     face: (face) => {
-      if (face.rid > this.#lastCut) this.#scene.face(face);
+      if (!this.#past(face.rid)) this.#scene.face(face);
     },
     cue: (cue) => {
-      if (cue.rid > this.#lastCut) this.#scene.cue(cue);
+      if (!this.#past(cue.rid)) this.#scene.cue(cue);
     },
-    duck: ({ db, ms }) => {
-      if (!this.#voice?.mic.on) this.#voice?.player.duck(db, ms);
-    },
-    unduck: () => this.#voice?.player.unduck(),
+    duck: ({ db, ms }) => this.#sound.duck(db, ms),
+    unduck: () => this.#sound.unduck(),
     cut: ({ rid, fade_ms }) => this.#cut(rid, fade_ms),
     citation: (citation) => {
       this.#view.log.cite(citation);
       this.#shell.emit("citation", citation);
     },
-    "resp.end": (end) => {
-      if (end.status === "done") this.#voice?.player.end(end.rid);
-      else this.#cut(end.rid, CUT_FADE_MS);
-      const text = this.#view.log.end(end.rid, end.status, end.heard);
-      this.#streaming.delete(end.rid);
-      if (text) this.#shell.emit("message", { role: "assistant", id: end.message_id, text, status: end.status });
-      if (text && !this.#open) this.#shell.unread(++this.#unread);
-      if (text && !this.#open) this.#shell.emit("unread", this.#unread);
+    "resp.end": ({ rid, status, heard, message_id: id }) => {
+      if (status === "done") this.#sound.end(rid);
+      else this.#cut(rid, CUT_FADE_MS);
+      const text = this.#view.log.end(rid, status, heard);
+      this.#streaming.delete(rid);
+      if (!text) return;
+      this.#shell.emit("message", { role: "assistant", id, text, status });
+      if (this.#open) return;
+      this.#shell.unread(++this.#unread);
+      this.#shell.emit("unread", this.#unread);
     },
     lat: (lat) => {
       this.#lat = lat;
     },
-    state: (state) => this.#degraded(state),
-    err: (error) => this.#failed(error),
-    warn: ({ code, message }) => {
-      this.#view.notice(`warn:${code}`, { text: message, kind: "warn" });
+    state: (state) => {
+      for (const part of ["stt", "tts", "llm"] as const) {
+        if (state[part]) this.#tell(part, state[part] === "unavailable" ? `${part}_down` : null, "warn");
+      }
     },
+    err: (error) => this.#failed(error),
+    warn: ({ code, message }) => this.#view.notice(`warn:${code}`, { text: message, kind: "warn" }),
     bye: ({ reason, reconnect }) => {
       if (reconnect) return;
-      const key = reason === "superseded" ? "superseded" : "closed";
-      this.#tell("session", key, "warn", reason === "superseded" ? "use_here" : "retry");
+      const superseded = reason === "superseded";
+      this.#tell("session", superseded ? "superseded" : "closed", "warn", superseded ? "use_here" : "retry");
     },
   };
 
-  #failed(error: ServerEvents["err"]): void {
-    this.#shell.emit("error", { code: error.code, message: error.message });
+  #failed({ code, message, fatal, ref, rid }: ServerEvents["err"]): void {
+    this.#shell.emit("error", { code, message });
     this.#asked = false;
-    const text = error.code in REFUSALS ? this.#say(REFUSALS[error.code] as keyof Texts) : error.message || this.#say("error");
-    if (error.ref && this.#state.outbox.some((say) => say.id === error.ref)) {
-      this.#view.log.notSent(error.ref, text);
-      return this.#step({ type: "refused", id: error.ref });
+    const known = REFUSALS[code];
+    const text = known ? this.#say(known) : message || this.#say("error");
+    if (ref) this.#view.log.notSent(ref, text);
+    if (ref && this.#session.refuse(ref)) return;
+    if (rid) {
+      this.#view.log.end(rid, "error", null);
+      this.#streaming.delete(rid);
     }
-    if (error.rid) {
-      this.#view.log.end(error.rid, "error", null);
-      this.#streaming.delete(error.rid);
-      return;
-    }
-    const action = error.fatal ? { label: this.#say("retry"), run: () => this.#again() } : undefined;
-    this.#view.notice(error.fatal ? "session" : `err:${error.code}`, { text, kind: error.fatal ? "bad" : "warn", action });
-  }
-
-  #degraded(state: ServerEvents["state"]): void {
-    this.#health = { ...this.#health, ...state };
-    for (const part of ["stt", "tts", "llm"] as const) {
-      if (state[part]) this.#tell(part, state[part] === "unavailable" ? `${part}_down` : null, "warn");
-    }
+    const action = fatal ? { label: this.#say("retry"), run: () => this.#again() } : undefined;
+    this.#view.notice(fatal ? "session" : `err:${code}`, { text, kind: fatal ? "bad" : "warn", action });
   }
 
   /** Shows a notice by its key in the texts, or takes it back. */
   #tell(slot: string, key: keyof Texts | null, kind: Notice["kind"] = "info", action?: "retry" | "use_here"): void {
     if (key === null) return this.#view.notice(slot, null);
-    const text = this.#say(key);
-    this.#view.notice(slot, { text, kind, action: action && { label: this.#say(action), run: () => this.#again() } });
+    const act = action && { label: this.#say(action), run: () => this.#again() };
+    this.#view.notice(slot, { text: this.#say(key), kind, action: act });
   }
 
   #again(): void {
     this.#tell("session", null);
-    this.#step({ type: this.#state.phase === "waiting" ? "online" : "open" });
+    this.#session.open();
+  }
+
+  #watchNetwork(): void {
+    const { signal } = this.#ends;
+    const online = (): void => {
+      this.#tell("network", null);
+      if (this.#session.phase === "waiting") this.#session.open();
+      this.#shell.emit("online");
+    };
+    const offline = (): void => {
+      this.#tell("network", "offline", "warn");
+      this.#shell.emit("offline");
+    };
+    addEventListener("online", online, { signal });
+    addEventListener("offline", offline, { signal });
   }
 
   // --- sound ---
 
-  async #loadVoice(): Promise<Voice | null> {
-    this.#voiceLoading ??= this.#makeVoice();
-    return this.#voiceLoading;
+  #toggleMic(): void {
+    this.#tell("mic", null);
+    if (this.#sound.micOn && this.#server === "hearing") this.#session.emit("mic.commit", {});
+    void this.#sound.toggleMic();
   }
 
-  async #makeVoice(): Promise<Voice | null> {
-    try {
-      const context = this.#shell.audio();
-      if (!context) throw new Error("no audio context");
-      const { Voice } = await import("./voice");
-      const voice = await Voice.create(context, this.#shell.base, {
-        play: (report) => {
-          this.#transport.emit("play", report);
-          this.#refresh();
-        },
-        frame: (bytes) => {
-          if (this.#state.phase === "ready" && !this.#transport.congested) this.#transport.mic(bytes);
-        },
-        level: (db) => this.#view.level(db),
-        barge: (barge) => this.#transport.emit("barge", barge),
-        lost: (reason) => {
-          this.#stopMic();
-          this.#micFailed(reason);
-        },
-      });
-      this.#voice = voice;
-      voice.player.mute(this.#muted);
-      for (const frame of this.#early.splice(0)) this.#audio(frame);
-      return voice;
-    } catch {
-      this.#tell("voice", "no_voice_here", "warn");
-      this.#view.voice(false);
-      this.#transport.emit("config", { speak: false });
-      return null;
-    }
-  }
-
-  #audio(frame: ArrayBuffer): void {
-    if (!this.#voice) {
-      if (this.#early.length < EARLY_FRAMES) this.#early.push(frame);
-      return;
-    }
-    this.#voice.player.push(frame);
-    if (this.#voice.player.blocked && !this.#blocked) {
-      this.#blocked = true;
-      this.#view.soundBlocked(true);
-      this.#shell.emit("audio:blocked");
-    }
-    this.#run();
-    this.#refresh();
-  }
-
-  #clock(): Clock {
-    return this.#voice?.player.now() ?? silent;
+  /** A response that was cut, or an older one. */
+  #past(rid: number): boolean {
+    return rid <= this.#lastCut;
   }
 
   get #busy(): boolean {
-    return this.#streaming.size > 0 || this.#asked || (this.#voice?.player.busy ?? false);
+    return this.#streaming.size > 0 || this.#asked || this.#sound.busy;
   }
 
   #stop(reason: string): void {
-    const { rid } = this.#clock();
-    const newest = Math.max(rid, ...this.#streaming.keys());
-    this.#transport.emit("stop", { rid: newest > 0 ? newest : null, reason });
+    const rid = Math.max(this.#sound.now().rid, ...this.#streaming.keys());
+    this.#session.stop(rid, reason);
     this.#asked = false;
     this.#silence();
     this.#refresh();
@@ -555,57 +441,15 @@ export class Chat implements Panel {
 
   /** Stops what is heard at once, without waiting for the server's word. */
   #silence(): void {
-    const { rid } = this.#clock();
+    const { rid } = this.#sound.now();
     if (rid > 0) this.#cut(rid, CUT_FADE_MS);
   }
 
   #cut(rid: number, fadeMs: number): void {
     this.#lastCut = Math.max(this.#lastCut, rid);
-    this.#early = [];
-    this.#voice?.player.cut(rid, fadeMs);
+    this.#sound.cut(rid, fadeMs);
     this.#view.captions.cut(rid);
     this.#scene.cut(rid, MOUTH_REST_MS);
-  }
-
-  async #toggleMic(): Promise<void> {
-    this.#tell("mic", null);
-    if (this.#voice?.mic.on || this.#micStarting) {
-      if (this.#server === "hearing") this.#transport.emit("mic.commit", {});
-      return this.#stopMic();
-    }
-    this.#micStarting = true;
-    this.#view.mic(true);
-    const voice = await this.#loadVoice();
-    if (!voice) {
-      this.#micStarting = false;
-      return this.#view.mic(false);
-    }
-    try {
-      await voice.mic.start();
-      if (!this.#micStarting) voice.stopMic();
-    } catch (error) {
-      this.#view.mic(false);
-      this.#micFailed((error as { reason?: MicFailure }).reason ?? "mic_busy");
-    }
-    this.#micStarting = false;
-    this.#refresh();
-  }
-
-  #micFailed(reason: MicFailure): void {
-    this.#tell("mic", reason, "warn");
-    this.#shell.emit("error", { code: reason.toUpperCase(), message: this.#say(reason) });
-  }
-
-  #stopMic(): void {
-    this.#micStarting = false;
-    this.#voice?.stopMic();
-    this.#view.mic(false);
-    this.#refresh();
-  }
-
-  /** The connection is gone: what was being said is not understood any more. */
-  #stopMicQuietly(): void {
-    this.#view.log.forget();
   }
 
   // --- what is shown ---
@@ -615,32 +459,32 @@ export class Chat implements Panel {
     if (this.#loop) return;
     const frame = (): void => {
       this.#loop = 0;
-      const clock = this.#clock();
-      this.#word = clock.playing ? this.#view.captions.show(clock.rid, clock.t) : "";
+      const { rid, t, playing } = this.#sound.now();
+      this.#word = playing ? this.#view.captions.show(rid, t) : "";
       this.#refresh();
-      if (this.#voice?.player.busy) this.#loop = requestAnimationFrame(frame);
+      if (this.#sound.busy) this.#loop = requestAnimationFrame(frame);
       else this.#view.captions.hide();
     };
     this.#loop = requestAnimationFrame(frame);
   }
 
   #refresh(): void {
-    const mic = this.#voice?.mic.on ?? false;
-    const audible = this.#clock().playing;
-    const { phase } = this.#state;
-    const floor = floorOf({ server: this.#server, mic, audible, streaming: this.#streaming.size > 0, asked: this.#asked });
-    const away = phase === "waiting" || phase === "closed" || ((phase === "connecting" || phase === "greeting") && this.#asked);
+    const { phase } = this.#session;
+    const floor = floorOf({
+      server: this.#server,
+      mic: this.#sound.micOn,
+      audible: this.#sound.now().playing,
+      streaming: this.#streaming.size > 0,
+      asked: this.#asked,
+    });
+    const dialling = phase === "connecting" || phase === "greeting";
+    const away = phase === "waiting" || phase === "closed" || (dialling && this.#asked);
     this.#view.floor(away ? "off" : floor, this.#say(away ? "connecting" : floor));
     this.#view.busy(this.#busy);
     if (floor === this.#floor) return;
     this.#floor = floor;
     this.#scene.mode(floor);
     this.#shell.emit("state", floor);
-  }
-
-  #listen(target: EventTarget, name: string, run: () => void): void {
-    target.addEventListener(name, run);
-    this.#off.push(() => target.removeEventListener(name, run));
   }
 }
 

@@ -9,8 +9,9 @@ export const ACK_EVERY_EVENTS = 32;
 export const ACK_EVERY_MS = 250;
 export const BACKOFF_MIN_MS = 1_000;
 export const BACKOFF_MAX_MS = 30_000;
-/** How long a server may take to answer `hello`, and to accept a message. */
-export const HELLO_TIMEOUT_MS = 10_000;
+/** How long the token and the socket may take, then the answer to `hello`; and the acceptance of a message. */
+export const CONNECT_TIMEOUT_MS = 25_000;
+export const HELLO_TIMEOUT_MS = 15_000;
 export const SAY_TIMEOUT_MS = 15_000;
 export const OUTBOX_SIZE = 50;
 
@@ -96,7 +97,7 @@ function drop(state: State, roll: number, fatal = false): [State, Command[]] {
 }
 
 function start(state: State): [State, Command[]] {
-  return enter(state, "connecting", [{ do: "cancel", name: "retry" }, { do: "connect" }, { do: "timer", name: "hello", ms: HELLO_TIMEOUT_MS }]);
+  return enter(state, "connecting", [{ do: "cancel", name: "retry" }, { do: "connect" }, { do: "timer", name: "hello", ms: CONNECT_TIMEOUT_MS }]);
 }
 
 function flushAck(state: State): [State, Command[]] {
@@ -182,6 +183,7 @@ export function step(state: State, input: Input): [State, Command[]] {
     case "connected":
       if (state.phase !== "connecting") return [state, []];
       return enter(state, "greeting", [
+        { do: "timer", name: "hello", ms: HELLO_TIMEOUT_MS },
         { do: "hello", resume: state.session && { ...state.session, last_seq: state.lastSeq } },
       ]);
     case "ready":

@@ -1,6 +1,8 @@
 // The 24-byte header of a binary message, little endian: both ways between bytes and values.
 
 export const HEADER_BYTES = 24;
+/** Where the response number lies. */
+export const RID_AT = 8;
 export const KIND = { mic: 1, pcm16: 2, opus: 3, face: 4 } as const;
 export const FLAG = { first: 1, last: 2, discontinuity: 4, resent: 8, playing: 16 } as const;
 

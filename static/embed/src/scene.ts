@@ -100,6 +100,7 @@ export class Scene {
         glbUrl: new URL(config.avatar.glb_url, origin).href,
         quality: options.quality === "2d" ? "low" : options.quality,
         reducedMotion: this.#still.matches,
+        backdrop: null,
         onError: () => this.#fail("avatar_failed"),
       });
       if (this.#gone) return stage.dispose();

@@ -213,7 +213,7 @@ export class View {
 
   mic(on: boolean): void {
     this.#micOn = on;
-    face(this.#mic, on ? "micOff" : "mic", this.#say(on ? "mic_off" : "mic_on"));
+    face(this.#mic, "mic", this.#say(on ? "mic_off" : "mic_on"));
     this.#mic.setAttribute("aria-pressed", String(on));
     this.#meter.hidden = !on;
     this.panel.toggleAttribute("data-mic", on);
