@@ -1,6 +1,6 @@
 """Serving: listen, say when ready, and on SIGTERM let running replies end before going."""
 
-import asyncio
+import asyncio  # ensure_future only for a wait that cancels its tasks itself
 import signal
 import sys
 from collections.abc import Awaitable, Callable
