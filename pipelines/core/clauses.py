@@ -60,8 +60,8 @@ _LEANING = frozenset(
         "you'd let's there's that's what's here's one two three four five six seven eight nine ten new good great "
         "best big small large long short old young little high low next last first second third same different "
         "important free full main real own right nice whole sure "
-        "der die das den dem des ein eine einen einem einer eines und oder aber zu zum zur im am vom mit von für auf aus "
-        "bei bis nach über unter durch ohne ich du er wir ihr sein mein unser kein sehr el los las un una unos unas y de "
+        "der die das den dem des ein eine einen einem einer eines und oder aber zu zum zur im am vom mit von für auf "
+        "aus bei bis nach über unter durch ohne ich du er wir ihr sein mein unser kein sehr el los las un una y de "
         "del al con por para en su mi tu muy le la les une du et ou à au aux dans sur pour avec sans mon ma mes son sa "
         "ses très"
     ).split()
@@ -73,8 +73,8 @@ _OPENING = frozenset(
         "where how why what in on at by for with from to into onto over under about after before between through "
         "during without within against among across toward towards around near via than as the a an this these those "
         "my your his her its our their is are was were will would can could should may might must then not please "
-        "und oder aber weil dass wenn mit von für auf aus bei bis nach über unter durch ohne zum zur im pero porque que "
-        "con por para en del al et ou mais qui dans sur pour avec sans chez"
+        "und oder aber weil dass wenn mit von für auf aus bei bis nach über unter durch ohne zum zur im pero porque "
+        "que con por para en del al et ou mais qui dans sur pour avec sans chez"
     ).split()
 )
 # Complete as an object ("can help you with"), though they lean when they open a clause.

@@ -25,6 +25,7 @@ _CLOSURE_LEAD_MS = 18.0
 _CLOSURE_RAMP_MS = 40.0
 _CLOSURE_START_MS = 25.0
 _RELEASE_MS = 18.0
+_FASTEST_MS = 8.0
 _MERGED_MS = 25.0
 _TOUCH_RAMP_MS = 60.0
 _TOUCH = 0.85
@@ -193,16 +194,17 @@ def _closures(gestures: Sequence[Gesture], start: int | None, end: int | None) -
             voiced = previous is not None and previous.sound.kind in _VOWELS
             room = previous.end - previous.start if previous is not None and voiced else np.inf
             a = gesture.start - min(_CLOSURE_LEAD_MS, 0.2 * room)
-            rise = min(_CLOSURE_RAMP_MS, 0.4 * room)
+            rise = max(_FASTEST_MS, min(_CLOSURE_RAMP_MS, 0.4 * room))
             b = gesture.start + max(0.6 * length, min(20.0, length))
             if start is not None:
                 a = max(a, min(start / _MS + _CLOSURE_START_MS, gesture.start + length / 2))
                 rise = min(rise, a - start / _MS)
             fall = max(_RELEASE_MS, gesture.end - b)
             if end is not None:
-                b = min(b, end / _MS - _CLOSURE_START_MS)
+                b = max(a, min(b, end / _MS - _CLOSURE_START_MS))
                 fall = min(fall, end / _MS - b)
-            shut.append((a - rise, a, max(a, b), max(a, b) + fall))
+            if min(rise, fall) * _MS >= _STEP:
+                shut.append((a - rise, a, b, b + fall))
         previous = gesture
     corners: list[tuple[float, float]] = []
     for n, (rising, a, b, opened) in enumerate(shut):
@@ -214,20 +216,21 @@ def _closures(gestures: Sequence[Gesture], start: int | None, end: int | None) -
         elif shut[n + 1][1] - b > _MERGED_MS:
             middle = (b + shut[n + 1][1]) / 2
             corners += [(min(opened, middle), 0), (max(shut[n + 1][0], middle), 0)]
-    return corners
+    first, last = (bound / _MS if bound is not None else far for bound, far in ((start, -np.inf), (end, np.inf)))
+    return [(float(np.clip(_on_grid(ms), first, last)), level) for ms, level in corners]
 
 
 def _close(weights: Array, closures: list[tuple[float, float]], grid: Array) -> None:
     if closures:
         corners = np.array(closures)
-        closure = np.interp(grid, np.maximum.accumulate(_on_grid(corners[:, 0])), corners[:, 1]).astype(np.float32)
+        closure = np.interp(grid, np.maximum.accumulate(corners[:, 0]), corners[:, 1]).astype(np.float32)
         weights *= (1 - closure)[:, None]
         weights[:, PP] = closure
 
 
-def _on_grid(ms: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+def _on_grid(ms: Any) -> Any:
     """The nearest places a knot can have, in ms: they are 5 ms apart, so that no two knots nearly coincide."""
-    return np.round(ms.astype(np.float64) * _MS / _STEP) * (_STEP / _MS)
+    return np.round(ms * (_MS / _STEP)) * (_STEP / _MS)
 
 
 def _knots(gestures: Sequence[Gesture], closures: list[tuple[float, float]], length: int) -> NDArray[np.int64]:
