@@ -82,33 +82,31 @@ const express = (shape: Shape, head: Expression["head"] = [0, 0, 0]): Expression
 
 export const EXPRESSIONS: Readonly<Record<string, Expression>> = {
   joy: express(
-    { mouthSmile: 0.62, cheekSquint: 0.5, eyeSquint: 0.3, browOuterUp: 0.12, mouthDimple: 0.15, mouthUpperUp: 0.1 },
+    { mouthSmile: 0.85, cheekSquint: 0.7, eyeSquint: 0.35, browOuterUp: 0.25, browInnerUp: 0.15, mouthUpperUp: 0.12 },
     [-0.02, 0, 0.03],
   ),
-  warmth: express({ mouthSmile: 0.35, cheekSquint: 0.25, eyeSquint: 0.15, browInnerUp: 0.15 }, [0.01, 0, 0.05]),
+  warmth: express({ mouthSmile: 0.55, cheekSquint: 0.4, eyeSquint: 0.18, browInnerUp: 0.25 }, [0.01, 0, 0.05]),
   amusement: express(
-    { mouthSmile: 0.75, cheekSquint: 0.65, eyeSquint: 0.4, jawOpen: 0.1, browOuterUp: 0.2, mouthDimple: 0.2 },
+    { mouthSmile: 0.95, cheekSquint: 0.9, eyeSquint: 0.5, jawOpen: 0.12, browOuterUp: 0.3, mouthDimple: 0.2 },
     [-0.04, 0, -0.04],
   ),
-  concern: express({ browInnerUp: 0.6, browDown: 0.18, mouthFrown: 0.22, mouthPress: 0.15, eyeSquint: 0.1 }, [
+  concern: express({ browInnerUp: 0.9, browDown: 0.25, mouthFrown: 0.35, mouthPress: 0.2, eyeSquint: 0.12 }, [
     0.03, 0, 0.06,
   ]),
-  sadness: express({ browInnerUp: 0.75, mouthFrown: 0.45, mouthShrugLower: 0.2, eyeLookDown: 0.12 }, [0.08, 0, 0.04]),
-  surprise: express({ browInnerUp: 0.65, browOuterUp: 0.65, eyeWide: 0.6, jawOpen: 0.16, mouthFunnel: 0.08 }, [
-    -0.05, 0, 0,
-  ]),
-  anger: express({ browDown: 0.65, eyeSquint: 0.3, noseSneer: 0.25, mouthPress: 0.4, mouthFrown: 0.2 }, [0.04, 0, 0]),
-  fear: express({ browInnerUp: 0.8, browOuterUp: 0.3, eyeWide: 0.5, mouthStretch: 0.35 }, [-0.03, 0, 0]),
-  disgust: express({ noseSneer: 0.55, mouthUpperUp: 0.25, browDown: 0.35, eyeSquint: 0.3, mouthFrown: 0.2 }, [
+  sadness: express({ browInnerUp: 1, mouthFrown: 0.6, mouthShrugLower: 0.25, eyeLookDown: 0.12 }, [0.08, 0, 0.04]),
+  surprise: express({ browInnerUp: 0.9, browOuterUp: 0.9, eyeWide: 0.7, jawOpen: 0.2, mouthFunnel: 0.1 }, [-0.05, 0, 0]),
+  anger: express({ browDown: 0.9, eyeSquint: 0.4, noseSneer: 0.35, mouthPress: 0.5, mouthFrown: 0.25 }, [0.04, 0, 0]),
+  fear: express({ browInnerUp: 1, browOuterUp: 0.4, eyeWide: 0.65, mouthStretch: 0.45 }, [-0.03, 0, 0]),
+  disgust: express({ noseSneer: 0.75, mouthUpperUp: 0.3, browDown: 0.5, eyeSquint: 0.4, mouthFrown: 0.25 }, [
     -0.02, 0.05, 0,
   ]),
   confusion: express(
-    { browDownLeft: 0.45, browOuterUpRight: 0.5, eyeSquintLeft: 0.25, mouthPressLeft: 0.25, mouthLeft: 0.15 },
+    { browDownLeft: 0.65, browOuterUpRight: 0.7, eyeSquintLeft: 0.35, mouthPressLeft: 0.3, mouthLeft: 0.2 },
     [0, 0.03, 0.09],
   ),
-  curiosity: express({ browOuterUp: 0.35, browInnerUp: 0.3, eyeWide: 0.18, mouthSmile: 0.12 }, [0.03, 0, 0.07]),
-  thought: express({ browInnerUp: 0.2, browDownLeft: 0.22, browOuterUpRight: 0.22, mouthPress: 0.25, mouthLeft: 0.12 }),
-  attention: express({ browInnerUp: 0.16, browOuterUp: 0.12, eyeWide: 0.06, mouthSmile: 0.1 }),
+  curiosity: express({ browOuterUp: 0.6, browInnerUp: 0.5, eyeWide: 0.25, mouthSmile: 0.2 }, [0.03, 0, 0.07]),
+  thought: express({ browInnerUp: 0.3, browDownLeft: 0.4, browOuterUpRight: 0.4, mouthPress: 0.3, mouthLeft: 0.18 }),
+  attention: express({ browInnerUp: 0.28, browOuterUp: 0.22, eyeWide: 0.08, mouthSmile: 0.2, cheekSquint: 0.1 }),
   neutral: express({}),
 };
 

@@ -17,12 +17,12 @@ export interface ArmPose {
 }
 
 export const AT_SIDE: ArmPose = { upper: [0.2, -0.97, -0.04], fore: [0.06, -0.96, 0.26], twist: 0, wrist: 0, curl: 0.32 };
-const OFFER: ArmPose = { upper: [0.26, -0.94, 0.16], fore: [0.3, 0.42, 0.85], twist: 1.2, wrist: 0.25, curl: 0.18 };
-const EXPLAIN: ArmPose = { upper: [0.2, -0.95, 0.12], fore: [-0.12, 0.42, 0.86], twist: 0.7, wrist: 0.1, curl: 0.3 };
-const RAISED: ArmPose = { upper: [0.5, -0.8, 0.3], fore: [0.18, 0.95, 0.25], twist: 0.2, wrist: 0.15, curl: 0.08 };
-const HEART: ArmPose = { upper: [0.32, -0.9, 0.28], fore: [-0.86, 0.36, 0.36], twist: -0.2, wrist: 0, curl: 0.15 };
-const SHRUG: ArmPose = { upper: [0.22, -0.97, 0.02], fore: [0.62, 0.3, 0.7], twist: 1.5, wrist: 0.3, curl: 0.12 };
-const POINT: ArmPose = { upper: [0.3, -0.92, 0.26], fore: [0.05, 0.5, 0.86], twist: 0.4, wrist: 0.3, curl: 0.75 };
+const OFFER: ArmPose = { upper: [0.1, -0.86, 0.5], fore: [0.06, 0.74, 0.66], twist: 1.3, wrist: 0.25, curl: 0.18 };
+const EXPLAIN: ArmPose = { upper: [0.12, -0.88, 0.46], fore: [-0.16, 0.78, 0.6], twist: 0.7, wrist: 0.1, curl: 0.3 };
+const RAISED: ArmPose = { upper: [0.16, -0.93, 0.34], fore: [-0.02, 0.96, 0.28], twist: 0.2, wrist: 0.15, curl: 0.08 };
+const HEART: ArmPose = { upper: [0.3, -0.86, 0.42], fore: [-0.74, 0.6, 0.3], twist: -0.2, wrist: 0, curl: 0.15 };
+const SHRUG: ArmPose = { upper: [0.1, -0.9, 0.42], fore: [0.16, 0.74, 0.64], twist: 1.5, wrist: 0.3, curl: 0.12 };
+const POINT: ArmPose = { upper: [0.12, -0.86, 0.5], fore: [-0.06, 0.7, 0.72], twist: 0.4, wrist: 0.3, curl: 0.75 };
 
 /** Everything a gesture may add at one moment; angles are radians. */
 export interface Motion {
@@ -79,7 +79,7 @@ const GESTURES: Readonly<Record<string, Gesture>> = {
   brow: (out, age, length, level) => {
     out.brow = 0.6 * level * hump(age / Math.max(0.4, length));
   },
-  shrug: arms(SHRUG, 0.75, 0.75, (out, age, length, level) => {
+  shrug: arms(SHRUG, 0.85, 0.9, (out, age, length, level) => {
     out.shrug = level * hump(age / Math.max(0.9, length));
     out.roll = 0.06 * level;
     out.brow = 0.35 * level;
@@ -93,7 +93,7 @@ const GESTURES: Readonly<Record<string, Gesture>> = {
     out.pitch = 0.2 * level * x;
   },
   wave: arms(RAISED, 0, 1, (out, age, length, level) => {
-    out.swing = level * 0.32 * Math.sin(2 * Math.PI * 2 * (age - 0.3)) * smoothstep((age - 0.2) / 0.3) * (1 - smoothstep((age - length + 0.3) / 0.3));
+    out.swing = level * 0.26 * Math.sin(2 * Math.PI * 2 * (age - 0.3)) * smoothstep((age - 0.2) / 0.3) * (1 - smoothstep((age - length + 0.3) / 0.3));
     out.roll = -0.05 * level;
   }),
   offer: arms(OFFER, 0.35, 1),

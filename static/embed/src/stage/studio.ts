@@ -1,7 +1,7 @@
 /** The photographer's part: renderer, lights, the room they are reflected from, and the framing of head and shoulders. */
 
 import {
-  ACESFilmicToneMapping, BackSide, BoxGeometry, Color, DirectionalLight, Material, Mesh, MeshBasicMaterial,
+  NeutralToneMapping, BackSide, BoxGeometry, Color, DirectionalLight, Material, Mesh, MeshBasicMaterial,
   PCFShadowMap, PerspectiveCamera, PMREMGenerator, Scene, SRGBColorSpace, Texture, Vector3, WebGLRenderer,
   type Object3D, type WebGLRenderTarget,
 } from "three";
@@ -10,9 +10,9 @@ export type Quality = "auto" | "high" | "low";
 
 const FIELD_OF_VIEW = 26;
 /** Metres: a picture this high shows head and shoulders; one this wide holds the shoulders. */
-const PICTURE_HEIGHT = 0.52;
-const PICTURE_WIDTH = 0.42;
-const TALLEST_PICTURE = 0.78;
+const PICTURE_HEIGHT = 0.43;
+const PICTURE_WIDTH = 0.36;
+const TALLEST_PICTURE = 0.7;
 const MAX_PIXEL_RATIO = 2;
 
 export const BACKDROP =
@@ -76,7 +76,7 @@ export class Studio {
     const high = quality === "high" || (quality === "auto" && !isSoftware(renderer));
     this.ratioLimit = high ? MAX_PIXEL_RATIO : 1;
     renderer.outputColorSpace = SRGBColorSpace;
-    renderer.toneMapping = ACESFilmicToneMapping;
+    renderer.toneMapping = NeutralToneMapping;
     renderer.toneMappingExposure = 0.95;
     renderer.setClearColor(0, 0);
     renderer.shadowMap.enabled = high;
