@@ -57,7 +57,7 @@ def document(services: Iterable[Service], *, version: str, origin: str, dialect:
             "description": "Chatbots with text, a voice and a 3D face. Every refusal has the same envelope.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
-        "servers": [{"url": origin}],
+        "servers": [{"url": "/", "description": "This server"}, {"url": origin}],
         "tags": [{"name": s.name, "description": f"{s.title}: {s.purpose}"} for s in services],
         "paths": paths,
         "components": {

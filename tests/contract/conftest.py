@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+
 from tests.contract.conformity import Conformity
 from tests.contract.house import House, build, copy_of, migrated
 

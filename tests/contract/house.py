@@ -10,12 +10,12 @@ from typing import Any
 import aiohttp
 from aiohttp.test_utils import TestClient, TestServer
 
+from api._kit.auth import Tokens
 from api._kit.choices import Choices
 from api._kit.endpoint import Deps
 from api._kit.events import Announcer, Event
 from api._kit.health import Vitals
 from api._kit.plans import FixedPlans
-from api._kit.auth import Tokens
 from api._kit.ports import Bot, Conversation
 from api.auth.store import Revocations
 from api.chatbots.store import Bots

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 from openapi_spec_validator import OpenAPIV30SpecValidator, OpenAPIV31SpecValidator
-from tests.contract.house import House
 
 from api._kit.openapi import Dialect, down
 from server.gateway import openapi, table
+from tests.contract.house import House
 
 
 def made(dialect: Dialect) -> dict[str, Any]:

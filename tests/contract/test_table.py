@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import pytest
 from aiohttp import FormData
 from pydantic import BaseModel
-from tests.contract.conformity import Conformity
-from tests.contract.house import House
 
 from api._kit.endpoint import Endpoint
 from server.gateway import table
+from tests.contract.conformity import Conformity
+from tests.contract.house import House
 
 TABLE = table()
 GUARDED = [e for e in TABLE if not e.public]

@@ -1,0 +1,248 @@
+"""Namespace `/chat` over real sockets with a stock Socket.IO client: what a client may rely on, and what it may not do."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import socketio
+from jsonschema import Draft202012Validator
+
+from bench.client import TEXT_CAPS, ChatClient, visitor_token
+from server import sockets, wire
+from tests.support.fakes import ScriptedLlm, silence, speech
+from tests.support.live import Live, live
+
+BOT = "cb_demo"
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Live]:
+    async with live(tmp_path) as running:
+        yield running
+
+
+def client(server: Live, **more: Any) -> ChatClient:
+    return ChatClient(server.url, BOT, origin="http://localhost:0", **more)
+
+
+async def test_a_typed_message_is_acknowledged_and_answered(server: Live) -> None:
+    async with client(server) as chat:
+        ack = await chat.say("Hello", "m1")
+        assert ack["ok"] is True
+        assert ack["id"] == "m1"
+        assert ack["message_id"].startswith("msg_")
+        end = await chat.wait("resp.end")
+        assert end.payload["status"] == "done"
+        assert end.payload["heard"]["text"] == "".join(txt["d"] for txt in chat.of("txt")).strip()
+
+
+async def test_a_spoken_question_is_answered_with_sound_and_a_face(server: Live) -> None:
+    async with client(server) as chat:
+        await chat.speak(speech(0.5) + silence(0.6))
+        await chat.wait("resp.end")
+        assert chat.of("stt.final")[0]["text"] == "hello there"
+        sound = chat.sound[1]
+        assert sound.whole
+        assert len(sound.pcm) // 2 == sum(seg["len"] for seg in chat.of("seg"))
+        assert chat.of("face")
+
+
+async def test_every_event_is_as_the_schema_says_and_numbered_without_a_gap(server: Live) -> None:
+    schema = wire.json_schema()
+    async with client(server) as chat:
+        await chat.say("Hello", "m1")
+        await chat.speak(speech(0.4) + silence(0.6))
+        await chat.wait("resp.end", lambda end: end["rid"] == 2)
+        numbers = []
+        for got in chat.events:
+            if got.name == "audio":
+                continue
+            name = schema["x-events"]["server"][got.name]
+            Draft202012Validator({"$ref": f"#/$defs/{name}", "$defs": schema["$defs"]}).validate(got.payload)
+            numbers.append(got.payload["seq"])
+        assert numbers == list(range(1, len(numbers) + 1))
+        name = schema["x-events"]["server"]["ready"]
+        Draft202012Validator({"$ref": f"#/$defs/{name}", "$defs": schema["$defs"]}).validate(chat.ready)
+
+
+async def test_the_conversation_is_in_the_history_of_rest(server: Live) -> None:
+    async with client(server, caps=TEXT_CAPS) as chat, aiohttp.ClientSession() as http:
+        await chat.say("Hello", "m1")
+        end = await chat.wait("resp.end")
+        path = f"/api/v1/history/conversations/{chat.ready['conversation_id']}/messages"
+        async with http.get(server.url + path, headers={"Authorization": f"Bearer {chat.token}"}) as answer:
+            messages = (await answer.json())["data"]
+        assert [(message["role"], message["content"]) for message in messages] == [
+            ("user", "Hello"),
+            ("assistant", end.payload["heard"]["text"]),
+        ]
+        assert messages[1]["id"] == end.payload["message_id"]
+
+
+@pytest.mark.parametrize(
+    ("event", "payload", "code", "words"),
+    [
+        ("say", {"id": "x", "text": "y" * 4001}, "INVALID_FORMAT", "4,000"),
+        ("say", {"id": "x"}, "MISSING_FIELD", "text"),
+        ("say", {"id": "x", "text": "hi", "surprise": 1}, "INVALID_FORMAT", "surprise"),
+        ("say", "just words", "INVALID_FORMAT", "say"),
+        ("say", {"id": "x", "text": "   "}, "INVALID_FORMAT", "words"),
+        ("dance", {}, "INVALID_FORMAT", "dance"),
+        ("play", {"rid": 1, "played": -5, "state": "tick"}, "INVALID_FORMAT", "played"),
+        ("ack", {"seq": 10_000}, "INVALID_REQUEST", "ahead"),
+        ("hello", {"chatbot_id": BOT}, "INVALID_FORMAT", "once"),
+        ("mic", {"not": "bytes"}, "INVALID_FORMAT", "bytes"),
+        ("mic", b"short", "INVALID_FORMAT", "header"),
+        ("mic", wire.Media(wire.Kind.MIC_PCM16, 0, 0, 2_000, 0, bytes(64)).pack(), "INVALID_FORMAT", "2000"),
+        ("mic", wire.Media(wire.Kind.OUT_PCM16, 0, 0, 16_000, 0, bytes(64)).pack(), "INVALID_FORMAT", "microphone"),
+        ("mic", wire.Media(wire.Kind.MIC_PCM16, 0, 0, 16_000, 0, bytes(63)).pack(), "INVALID_FORMAT", "even"),
+    ],
+)
+async def test_a_bad_event_gets_an_error_and_the_session_lives_on(
+    server: Live, event: str, payload: Any, code: str, words: str
+) -> None:
+    async with client(server, caps=TEXT_CAPS) as chat:
+        await chat.emit(event, payload)
+        error = (await chat.wait("err")).payload
+        assert error["code"] == code
+        assert words in error["message"]
+        assert error["fatal"] is False
+        assert (await chat.say("Still there?", "m2"))["ok"] is True
+
+
+async def test_an_event_over_64_kb_gets_an_error_and_the_session_lives_on(server: Live) -> None:
+    async with client(server, caps=TEXT_CAPS) as chat:
+        await chat.emit("say", {"id": "x", "text": "y" * 66_000})
+        assert (await chat.wait("err")).payload["code"] == "PAYLOAD_TOO_LARGE"
+        assert (await chat.say("Still there?", "m2"))["ok"] is True
+
+
+async def refused(server: Live, auth: Any, origin: str = "http://localhost:0") -> str:
+    sio = socketio.AsyncClient(reconnection=False)
+    reasons: list[Any] = []
+    sio.on("connect_error", reasons.append, namespace=wire.NAMESPACE)
+    with pytest.raises(socketio.exceptions.ConnectionError):
+        await sio.connect(
+            server.url, auth=auth, transports=["websocket"], namespaces=[wire.NAMESPACE], headers={"Origin": origin}
+        )
+    await sio.disconnect()
+    return str(reasons)
+
+
+async def test_a_wrong_token_is_refused_with_its_code(server: Live) -> None:
+    assert "INVALID_TOKEN" in await refused(server, {"token": "nonsense"})
+    assert "INVALID_TOKEN" in await refused(server, {})
+
+
+async def test_a_token_of_another_website_is_refused(server: Live) -> None:
+    token = await visitor_token(server.url, BOT, "http://localhost:0")
+    assert "FORBIDDEN" in await refused(server, {"token": token}, origin="https://evil.example")
+
+
+async def test_an_unknown_chatbot_is_refused_at_hello(server: Live) -> None:
+    token = await visitor_token(server.url, BOT, "http://localhost:0")
+    async with asyncio.timeout(5):
+        sio = socketio.AsyncClient(reconnection=False)
+        errors: asyncio.Queue[Any] = asyncio.Queue()
+        sio.on("err", errors.put, namespace=wire.NAMESPACE)
+        await sio.connect(server.url, auth={"token": token}, transports=["websocket"], namespaces=[wire.NAMESPACE])
+        await sio.emit("hello", {"chatbot_id": "cb_nobody"}, namespace=wire.NAMESPACE)
+        error = await errors.get()
+        await sio.disconnect()
+    assert error["code"] in ("FORBIDDEN", "RESOURCE_NOT_FOUND")
+    assert error["fatal"] is True
+
+
+async def test_events_before_hello_are_refused_in_words(server: Live) -> None:
+    token = await visitor_token(server.url, BOT, "http://localhost:0")
+    async with asyncio.timeout(5):
+        sio = socketio.AsyncClient(reconnection=False)
+        errors: asyncio.Queue[Any] = asyncio.Queue()
+        sio.on("err", errors.put, namespace=wire.NAMESPACE)
+        await sio.connect(server.url, auth={"token": token}, transports=["websocket"], namespaces=[wire.NAMESPACE])
+        await sio.emit("say", {"id": "1", "text": "hi"}, namespace=wire.NAMESPACE)
+        error = await errors.get()
+        await sio.disconnect()
+    assert "hello" in error["message"]
+
+
+async def test_a_session_outlives_its_socket_and_is_resumed_without_loss(tmp_path: Path) -> None:
+    async with live(tmp_path, llm=ScriptedLlm([f"word{n} " for n in range(60)], delay=0.01)) as server:
+        chat = client(server, caps=TEXT_CAPS)
+        async with chat:
+            await chat.say("Tell me", "m1")
+            await chat.wait("txt")
+            await chat._sio.disconnect()
+            seen = max(got.payload["seq"] for got in chat.events)
+            ready = chat.ready
+            again = client(server, caps=TEXT_CAPS)
+            again.token = chat.token
+            resume = {"sid": ready["sid"], "token": ready["token"], "last_seq": seen}
+            again._group = chat._group
+            await again.join(resume=resume)
+            await again.wait("resp.end")
+            assert again.ready["recovered"] is True
+            assert again.ready["sid"] == ready["sid"]
+            numbers = [got.payload["seq"] for got in again.events]
+            assert numbers == list(range(seen + 1, seen + 1 + len(numbers)))
+            words = [txt["d"] for txt in chat.of("txt") + again.of("txt")]
+            assert words == [f"word{n} " for n in range(60)]
+            await again._sio.disconnect()
+
+
+async def test_a_socket_that_never_joins_is_closed(server: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "CONNECT_SECONDS", 0.2)
+    async with aiohttp.ClientSession() as http, asyncio.timeout(5):
+        url = f"{server.url}/socket.io/?EIO=4&transport=websocket"
+        async with http.ws_connect(url, compress=15) as silent:
+            assert not silent.compress
+            while (message := await silent.receive()).type is aiohttp.WSMsgType.TEXT:
+                pass
+            assert message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSING)
+
+
+async def test_polling_is_not_served(server: Live) -> None:
+    async with aiohttp.ClientSession() as http, http.get(f"{server.url}/socket.io/?EIO=4&transport=polling") as answer:
+        assert answer.status == 400
+
+
+async def test_the_second_of_two_tabs_takes_the_session_over(server: Live) -> None:
+    async with client(server, caps=TEXT_CAPS) as first:
+        second = client(server, caps=TEXT_CAPS)
+        second.token, second._group = first.token, first._group
+        ready = first.ready
+        await second.join(resume={"sid": ready["sid"], "token": ready["token"], "last_seq": 0})
+        bye = await first.wait("bye")
+        assert bye.payload["reason"] == "superseded"
+        assert (await second.say("Here now", "m1"))["ok"] is True
+        await second.wait("resp.end")
+        await second._sio.disconnect()
+
+
+async def test_a_stolen_session_id_without_its_token_starts_anew(server: Live) -> None:
+    async with client(server, caps=TEXT_CAPS) as owner:
+        thief = client(server, caps=TEXT_CAPS)
+        thief._group = owner._group
+        await thief.join(resume={"sid": owner.ready["sid"], "token": "rst_guess", "last_seq": 0})
+        assert thief.ready["recovered"] is False
+        assert thief.ready["sid"] != owner.ready["sid"]
+        await thief._sio.disconnect()
+
+
+async def test_at_the_door_of_a_full_house_one_is_told_when_to_come_back(tmp_path: Path) -> None:
+    async with live(tmp_path, max_sessions=1) as server, client(server, caps=TEXT_CAPS):
+        other = client(server, caps=TEXT_CAPS)
+        token = await visitor_token(server.url, BOT, "http://localhost:0")
+        sio = socketio.AsyncClient(reconnection=False)
+        errors: asyncio.Queue[Any] = asyncio.Queue()
+        sio.on("err", errors.put, namespace=wire.NAMESPACE)
+        await sio.connect(server.url, auth={"token": token}, transports=["websocket"], namespaces=[wire.NAMESPACE])
+        await sio.emit("hello", {"chatbot_id": other.chatbot_id}, namespace=wire.NAMESPACE)
+        async with asyncio.timeout(5):
+            error = await errors.get()
+        await sio.disconnect()
+    assert error["code"] == "SERVICE_UNAVAILABLE"
+    assert error["retry_ms"] > 0
