@@ -4,26 +4,18 @@ import type { ServerEventName } from "./connection";
 import type { BootConfig, Panel, Shell, Theme } from "./contract";
 import { sheet } from "./dom";
 import type { Ready, ServerEvents } from "./generated/wire";
+import { Notices } from "./notices";
 import { paletteCss } from "./palette";
 import { Scene } from "./scene";
 import { Session } from "./session";
 import { Sound } from "./sound";
-import { speaker, type Say, type Texts } from "./texts";
+import { speaker, type Say } from "./texts";
 import { floorOf, type Floor, type TurnStateName } from "./turn";
-import { MAX_CHARACTERS, View, type Notice } from "./view";
+import { MAX_CHARACTERS, View } from "./view";
 import { Visitor } from "./visitor";
 
 const CUT_FADE_MS = 30;
 const MOUTH_REST_MS = 80;
-const REFUSALS: Record<string, keyof Texts> = {
-  ORIGIN_NOT_ALLOWED: "not_allowed",
-  FORBIDDEN: "not_allowed",
-  RESOURCE_NOT_FOUND: "unavailable",
-  CHATBOT_UNAVAILABLE: "unavailable",
-  RATE_LIMIT_EXCEEDED: "rate_limited",
-  SERVICE_UNAVAILABLE: "busy",
-};
-
 type Handlers = { [E in ServerEventName]?: (event: ServerEvents[E]) => void };
 
 export class Chat implements Panel {
@@ -32,6 +24,7 @@ export class Chat implements Panel {
   readonly #visitor: Visitor;
   readonly #session: Session;
   readonly #view: View;
+  readonly #notices: Notices;
   readonly #scene: Scene;
   readonly #sound: Sound;
   readonly #paint = sheet("");
@@ -70,6 +63,7 @@ export class Chat implements Panel {
       touched: () => this.#touched(),
       agreed: () => this.#agree(),
     });
+    this.#notices = new Notices(this.#view, () => this.#say, () => this.#session.open());
     this.#sound = new Sound(shell, {
       play: (report) => {
         this.#session.play(report);
@@ -87,11 +81,11 @@ export class Chat implements Panel {
         this.#refresh();
       },
       micFailed: (reason) => {
-        this.#tell("mic", reason, "warn");
+        this.#notices.tell("mic", reason, "warn");
         shell.emit("error", { code: reason.toUpperCase(), message: this.#say(reason) });
       },
       unavailable: () => {
-        this.#tell("voice", "no_voice_here", "warn");
+        this.#notices.tell("voice", "no_voice_here", "warn");
         this.#view.voice(false);
         this.#session.emit("config", { speak: false });
       },
@@ -105,7 +99,8 @@ export class Chat implements Panel {
       phase: (phase, attempt) => {
         if (phase === "waiting") this.#view.log.forget();
         if (phase === "closed") this.#sound.stopMic();
-        if (phase === "waiting" && attempt > 1 && navigator.onLine) this.#tell("session", "reconnecting", "warn", "retry");
+        const lost = phase === "waiting" && (attempt > 1 || this.#session.state.session !== null);
+        if (lost) this.#notices.lost();
         this.#refresh();
       },
       started: (ready, again) => this.#started(ready, again),
@@ -121,14 +116,14 @@ export class Chat implements Panel {
       failed: (id) => this.#view.log.notSent(id),
       refused: (code, message, final) => {
         shell.emit("error", { code, message });
-        this.#tell("session", REFUSALS[code] ?? "error", final ? "bad" : "warn", "retry");
+        this.#notices.refused(code, final);
       },
     });
 
     this.setTheme({});
     this.#view.voice(this.#sound.wanted);
     this.#view.consent(!this.#agreed);
-    if (config.features.voice && config.type !== "text" && !this.#sound.wanted) this.#tell("voice", "no_voice_here");
+    if (config.features.voice && config.type !== "text" && !this.#sound.wanted) this.#notices.tell("voice", "no_voice_here");
     this.#greet();
     this.#watchNetwork();
     this.#refresh();
@@ -292,13 +287,14 @@ export class Chat implements Panel {
     this.#scene.names(ready.face.names);
     if (!ready.recovered) this.#sound.restart(ready.mic_next);
     this.#server = null;
-    this.#tell("session", null);
-    this.#tell("network", null);
+    this.#notices.connected();
     if (!again) return this.#shell.emit("ready", { conversationId: ready.conversation_id });
     if (ready.recovered) return;
+    const missed = this.#streaming.size > 0 && this.#session.state.outbox.length === 0;
     this.#silence();
     this.#view.log.abandon();
     this.#streaming.clear();
+    if (!missed) return;
     this.#recalled = false;
     void this.#recall();
   }
@@ -358,56 +354,38 @@ export class Chat implements Panel {
     lat: (lat) => {
       this.#lat = lat;
     },
-    state: (state) => {
-      for (const part of ["stt", "tts", "llm"] as const) {
-        if (state[part]) this.#tell(part, state[part] === "unavailable" ? `${part}_down` : null, "warn");
-      }
-    },
+    state: (state) => this.#notices.degraded(state),
     err: (error) => this.#failed(error),
-    warn: ({ code, message }) => this.#view.notice(`warn:${code}`, { text: message, kind: "warn" }),
-    bye: ({ reason, reconnect }) => {
-      if (reconnect) return;
-      const superseded = reason === "superseded";
-      this.#tell("session", superseded ? "superseded" : "closed", "warn", superseded ? "use_here" : "retry");
-    },
+    warn: ({ code, message }) => this.#notices.warn(code, message),
+    bye: (bye) => this.#notices.bye(bye),
   };
 
-  #failed({ code, message, fatal, ref, rid }: ServerEvents["err"]): void {
+  #failed(error: ServerEvents["err"]): void {
+    const { code, message, ref, rid } = error;
     this.#shell.emit("error", { code, message });
     this.#asked = false;
-    const known = REFUSALS[code];
-    const text = known ? this.#say(known) : message || this.#say("error");
-    if (ref) this.#view.log.notSent(ref, text);
-    if (ref && this.#session.refuse(ref)) return;
+    if (ref) {
+      this.#view.log.notSent(ref, this.#notices.sentence(code, message));
+      if (!this.#session.refuse(ref)) return this.#notices.error(error);
+      // What was silenced to make room for the refused message is over on the server too.
+      return this.#streaming.size > 0 ? this.#stop("typing") : undefined;
+    }
     if (rid) {
       this.#view.log.end(rid, "error", null);
       this.#streaming.delete(rid);
     }
-    const action = fatal ? { label: this.#say("retry"), run: () => this.#again() } : undefined;
-    this.#view.notice(fatal ? "session" : `err:${code}`, { text, kind: fatal ? "bad" : "warn", action });
-  }
-
-  /** Shows a notice by its key in the texts, or takes it back. */
-  #tell(slot: string, key: keyof Texts | null, kind: Notice["kind"] = "info", action?: "retry" | "use_here"): void {
-    if (key === null) return this.#view.notice(slot, null);
-    const act = action && { label: this.#say(action), run: () => this.#again() };
-    this.#view.notice(slot, { text: this.#say(key), kind, action: act });
-  }
-
-  #again(): void {
-    this.#tell("session", null);
-    this.#session.open();
+    this.#notices.error(error);
   }
 
   #watchNetwork(): void {
     const { signal } = this.#ends;
     const online = (): void => {
-      this.#tell("network", null);
+      this.#notices.tell("network", null);
       if (this.#session.phase === "waiting") this.#session.open();
       this.#shell.emit("online");
     };
     const offline = (): void => {
-      this.#tell("network", "offline", "warn");
+      this.#notices.tell("network", "offline", "warn");
       this.#shell.emit("offline");
     };
     addEventListener("online", online, { signal });
@@ -417,7 +395,7 @@ export class Chat implements Panel {
   // --- sound ---
 
   #toggleMic(): void {
-    this.#tell("mic", null);
+    this.#notices.tell("mic", null);
     if (this.#sound.micOn && this.#server === "hearing") this.#session.emit("mic.commit", {});
     void this.#sound.toggleMic();
   }
@@ -462,7 +440,7 @@ export class Chat implements Panel {
       const { rid, t, playing } = this.#sound.now();
       this.#word = playing ? this.#view.captions.show(rid, t) : "";
       this.#refresh();
-      if (this.#sound.busy) this.#loop = requestAnimationFrame(frame);
+      if (playing || this.#sound.busy) this.#loop = requestAnimationFrame(frame);
       else this.#view.captions.hide();
     };
     this.#loop = requestAnimationFrame(frame);

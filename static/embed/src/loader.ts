@@ -219,7 +219,13 @@ class Widget {
   }
 
   #emit(event: string, detail?: unknown): void {
-    for (const listener of this.#listeners.get(event) ?? []) listener(detail, { chatbotId: this.#options.chatbotId });
+    for (const listener of [...(this.#listeners.get(event) ?? [])]) {
+      try {
+        listener(detail, { chatbotId: this.#options.chatbotId });
+      } catch (error) {
+        reportError(error);
+      }
+    }
   }
 
   #shutdown(): void {

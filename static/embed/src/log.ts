@@ -26,6 +26,7 @@ export class Log {
   readonly #heard = new Map<number, Message>();
   #greeting: Message | null = null;
   #pinned = true;
+  readonly #sizes = new ResizeObserver(() => this.#pinned && this.toEnd());
 
   constructor(say: () => Say, resend: (id: string, text: string) => void) {
     this.#say = say;
@@ -37,12 +38,17 @@ export class Log {
       this.#pinned = this.element.scrollHeight - this.element.scrollTop - this.element.clientHeight < NEAR_END_PX;
       if (this.#pinned) this.jump.hidden = true;
     });
+    this.#sizes.observe(this.element);
   }
 
   readonly #resend: (id: string, text: string) => void;
 
   get empty(): boolean {
     return this.#list.childElementCount === 0;
+  }
+
+  dispose(): void {
+    this.#sizes.disconnect();
   }
 
   clear(): void {

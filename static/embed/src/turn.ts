@@ -84,6 +84,8 @@ export function duck(state: Duck, input: DuckInput): [Duck, DuckCommand[]] {
     return [{ ...next, ducked: true, since: input.t }, [{ do: "duck" }, { do: "barge", state: "candidate" }]];
   }
   if (!input.playing) return release(next, false);
-  const over = input.t - next.lastLoud >= RETRACT_AFTER_MS || input.t - next.since >= VERDICT_DEADLINE_MS;
-  return over ? release(next, true) : [next, []];
+  if (input.t - next.lastLoud >= RETRACT_AFTER_MS) return release(next, true);
+  // A noise that goes on without being speech is the new quiet.
+  if (input.t - next.since >= VERDICT_DEADLINE_MS) return release({ ...next, floor: input.db }, true);
+  return [next, []];
 }

@@ -39,6 +39,9 @@ export class View {
   readonly input: HTMLTextAreaElement;
   readonly #stage: HTMLElement;
   readonly #stageNote: HTMLElement;
+  readonly #frame: HTMLElement;
+  readonly #scroller: HTMLElement;
+  readonly #said: HTMLElement;
   readonly #state: HTMLElement;
   readonly #banner: HTMLElement;
   readonly #counter: HTMLElement;
@@ -53,6 +56,7 @@ export class View {
   readonly #note: HTMLElement;
   readonly #form: HTMLElement;
   readonly #consent: HTMLElement;
+  readonly #ends = new AbortController();
   readonly #scheme = matchMedia("(prefers-color-scheme: dark)");
   readonly #name: string;
   readonly #mode: Mode;
@@ -101,11 +105,14 @@ export class View {
     this.#note = h("p", { class: "fine" });
     this.#consent = h("div", { class: "consent", hidden: true });
     const foot = h("div", { class: "foot" }, this.#consent, this.#form, h("div", { class: "under" }, this.#note, this.#counter));
-    const talk = h("div", { class: "talk" }, this.#banner, h("div", { class: "scroller" }, this.log.element, this.log.jump), foot);
+    this.#scroller = h("div", { class: "scroller" }, this.log.element, this.log.jump);
+    const talk = h("div", { class: "talk" }, this.#banner, this.#scroller, foot);
+    this.#said = h("div", { class: "said" }, this.captions.element, this.#sound);
+    this.#frame = h("div", { class: "frame" }, this.#stage, header, talk);
     this.panel = h(
       "div",
       { class: "panel", role: this.#mode === "bubble" ? "dialog" : "region", tabindex: -1, part: "panel", "data-mode": this.#mode, hidden: true },
-      h("div", { class: "frame" }, this.#stage, header, h("div", { class: "said" }, this.captions.element, this.#sound), talk),
+      this.#frame,
     );
     root.append(this.panel);
 
@@ -126,7 +133,11 @@ export class View {
     });
     this.panel.addEventListener("pointerdown", () => gestures.touched());
     this.panel.addEventListener("focusin", () => gestures.touched());
-    this.#scheme.addEventListener("change", this.#applyTheme);
+    const { signal } = this.#ends;
+    this.#scheme.addEventListener("change", () => this.#applyTheme(), { signal });
+    visualViewport?.addEventListener("resize", () => this.#fit(), { signal });
+    visualViewport?.addEventListener("scroll", () => this.#fit(), { signal });
+    this.#fit();
     this.speak(say, options.locale);
   }
 
@@ -155,10 +166,17 @@ export class View {
     this.#applyTheme();
   }
 
-  readonly #applyTheme = (): void => {
+  #applyTheme(): void {
     const dark = this.#theme === "dark" || (this.#theme === "auto" && this.#scheme.matches);
     this.panel.dataset["theme"] = dark ? "dark" : "light";
-  };
+  }
+
+  /** A full-screen panel keeps above the keyboard, which does not change the layout's height everywhere. */
+  #fit(): void {
+    if (!visualViewport) return;
+    this.panel.style.setProperty("--vv-height", `${visualViewport.height}px`);
+    this.panel.style.setProperty("--vv-top", `${visualViewport.offsetTop}px`);
+  }
 
   open(): void {
     this.panel.hidden = false;
@@ -177,6 +195,7 @@ export class View {
 
   stage(on: boolean): void {
     this.#stage.hidden = !on;
+    (on ? this.#frame : this.#scroller).append(this.#said);
     this.panel.toggleAttribute("data-stage", on);
   }
 
@@ -253,7 +272,9 @@ export class View {
       }
       return row;
     });
+    const focused = this.#banner.matches(":focus-within");
     this.#banner.replaceChildren(...rows);
+    if (focused) this.panel.focus({ preventScroll: true });
   }
 
   /** Asks first; the composer comes with the agreement. */
@@ -271,7 +292,8 @@ export class View {
   }
 
   dispose(): void {
-    this.#scheme.removeEventListener("change", this.#applyTheme);
+    this.#ends.abort();
+    this.log.dispose();
     this.panel.remove();
   }
 
