@@ -89,7 +89,7 @@ async def test_the_conversation_is_in_the_history_of_rest(server: Live) -> None:
         ("say", {"id": "x"}, "MISSING_FIELD", "text"),
         ("say", {"id": "x", "text": "hi", "surprise": 1}, "INVALID_FORMAT", "surprise"),
         ("say", "just words", "INVALID_FORMAT", "say"),
-        ("say", {"id": "x", "text": "   "}, "INVALID_FORMAT", "words"),
+        ("say", {"id": "x", "text": "   "}, "INVALID_FORMAT", "visible"),
         ("dance", {}, "INVALID_FORMAT", "dance"),
         ("play", {"rid": 1, "played": -5, "state": "tick"}, "INVALID_FORMAT", "played"),
         ("ack", {"seq": 10_000}, "INVALID_REQUEST", "ahead"),

@@ -1,0 +1,51 @@
+"""A whole server on a free port of this machine, with scripted providers, for tests that come in by the front door."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+
+from pipelines.registry import Providers, Voices
+from server.compose import House, house
+from server.infra.db import migrate
+from server.settings import Settings
+from tests.support.fakes import VOICE, LoudnessVad, ScriptedLlm, ScriptedStt, ToneTts
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    url: str
+    house: House
+    llm: ScriptedLlm
+    stt: ScriptedStt
+    tts: ToneTts
+
+
+@asynccontextmanager
+async def live(
+    data: Path,
+    *,
+    llm: ScriptedLlm | None = None,
+    stt: ScriptedStt | None = None,
+    tts: ToneTts | None = None,
+    **settings: object,
+) -> AsyncIterator[Live]:
+    """The demo chatbot `cb_demo` is there; its website is this server."""
+    llm, stt, tts = llm or ScriptedLlm(), stt or ScriptedStt(), tts or ToneTts(ms=10, delay=0.0)
+    providers = Providers(stt, llm, tts, LoudnessVad(), Voices([VOICE], VOICE.id), ())
+    chosen = Settings.model_validate({"data_dir": data, "port": 0, "tts": {"voice": VOICE.id}, **settings})
+    await migrate(chosen.database)
+    async with house(chosen, providers) as built:
+        runner = web.AppRunner(built.app, access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = runner.addresses[0][1]
+        built.vitals.ready = True
+        try:
+            yield Live(f"http://127.0.0.1:{port}", built, llm, stt, tts)
+        finally:
+            await built.sockets.close()
+            await runner.cleanup()
