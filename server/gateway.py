@@ -45,7 +45,7 @@ _DOCS_CSP: Final = (
 system = Service("gateway", 8000, "Gateway", "API routing, health", prefix="")
 
 
-@system.get("/health", who="P", returns=ServerHealth, limit="none")
+@system.get("/health", who="P", returns=ServerHealth, limit="none", others={503: ServerHealth})
 async def health(ctx: Ctx) -> Reply:
     """How the server is."""
     report = await ctx.deps.vitals.report()

@@ -156,6 +156,8 @@ class Endpoint:
     query: type[BaseModel] | None = None
     upload: Upload | None = None
     errors: tuple[int, ...] = ()
+    others: Mapping[int, type[BaseModel]] = field(default_factory=dict)
+    """Statuses besides `status` whose body is not the error envelope."""
     etag: bool = False
     limit: str = "account"
     idempotent: bool = False

@@ -38,7 +38,8 @@ def document(services: Iterable[Service], *, version: str, origin: str, dialect:
     endpoints = [e for s in services for e in s.endpoints]
     keyed: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(ErrorEnvelope, "serialization"): None}
     for e in endpoints:
-        keyed[(e.returns, "serialization")] = None
+        for answer in (e.returns, *e.others.values()):
+            keyed[(answer, "serialization")] = None
         for model in (e.body, e.query):
             if model:
                 keyed[(model, "validation")] = None
@@ -99,6 +100,9 @@ def _operation(e: Endpoint, refs: Mapping[Any, Json], schemas: Json) -> Json:
         responses["304"] = {"description": "Not modified"}
     for status in sorted(_statuses(e)):
         responses[str(status)] = {"$ref": f"#/components/responses/{status}"}
+    for status, model in e.others.items():
+        other = {"application/json": {"schema": refs[(model, "serialization")]}}
+        responses[str(status)] = {"description": _ERRORS[status], "headers": dict(_HEADERS), "content": other}
     operation: Json = {
         "operationId": f"{e.service}.{e.name}",
         "tags": [e.service],

@@ -12,7 +12,7 @@ class Registration(Input):
     password: SecretStr = Field(max_length=1024, description="10 characters or more")
     name: Name = Field(examples=["Ada Lovelace"])
     organization_name: Name | None = None
-    accept_terms: Literal[True] = True
+    accept_terms: Literal[True]
     captcha_token: str | None = Field(None, max_length=4096, description="Looked at only where a captcha is set up")
 
 

@@ -1,0 +1,203 @@
+"""Chatbots from draft to website."""
+
+import re
+
+import pytest
+
+from tests.contract.house import ORIGIN, SITE, House
+
+
+async def test_a_new_3d_chatbot_has_an_avatar_a_voice_and_a_prompt(house: House) -> None:
+    bot = await house.chatbot(await house.owner(), purpose="Sell shoes.")
+    assert (bot["avatar_id"], bot["voice_id"], bot["language"]) == ("avatar_female_01", "tone", "en-US")
+    found = await house.deps.bots.find(bot["id"])
+    assert found is not None
+    assert "Support Bot" in found.prompt
+    assert "Sell shoes" in found.prompt
+
+
+async def test_a_name_is_taken_once_in_an_organisation(house: House) -> None:
+    headers = await house.owner()
+    await house.chatbot(headers)
+    body = {"name": "Support Bot", "type": "text"}
+    await house.refused("POST", "/api/v1/chatbots", 409, "DUPLICATE_RESOURCE", headers=headers, json=body)
+    await house.chatbot(await house.owner("other@example.com"))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("type", "4d"), ("avatar_id", "avatar_unknown"), ("voice_id", "voice_unknown"), ("language", "?"), ("name", " ")],
+)
+async def test_a_chatbot_of_unknown_parts_is_refused_by_field(house: House, field: str, value: str) -> None:
+    body = {"name": "Support Bot", "type": "3d", field: value}
+    error = await house.refused(
+        "POST", "/api/v1/chatbots", 400, "INVALID_FORMAT", headers=await house.owner(), json=body
+    )
+    assert [problem["field"] for problem in error["fields"]] == [field]
+
+
+async def test_a_language_that_no_voice_speaks_is_a_warning(house: House) -> None:
+    bot = await house.chatbot(await house.owner(), language="de-DE")
+    assert bot["voice_id"] is None
+    assert "de-DE" in bot["warnings"][0]
+
+
+async def test_lists_come_in_pages_with_links(house: House) -> None:
+    headers = await house.owner()
+    for number in range(5):
+        await house.chatbot(headers, name=f"Bot {number}")
+    async with house.client.get("/api/v1/chatbots?page=2&limit=2&sort_by=name&order=asc", headers=headers) as response:
+        listed = await response.json()
+        link = response.headers["Link"]
+    assert [bot["name"] for bot in listed["data"]] == ["Bot 2", "Bot 3"]
+    assert listed["pagination"] == {
+        "page": 2, "limit": 2, "total_items": 5, "total_pages": 3, "has_next": True, "has_prev": True,
+    }  # fmt: skip
+    assert re.findall(r"page=(\d)[^>]*>; rel=\"(\w+)\"", link) == [
+        ("1", "first"), ("3", "last"), ("3", "next"), ("1", "prev"),
+    ]  # fmt: skip
+
+
+async def test_a_page_past_the_end_is_empty(house: House) -> None:
+    listed = await house.json("GET", "/api/v1/chatbots?page=9", 200, headers=await house.owner())
+    assert (listed["data"], listed["pagination"]["has_next"]) == ([], False)
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=101", "limit=0", "page=0", "sort_by=color", "order=up", "type=3d,4d", "search="]
+)
+async def test_a_query_out_of_bounds_is_refused(house: House, query: str) -> None:
+    await house.refused("GET", f"/api/v1/chatbots?{query}", 400, "INVALID_FORMAT", headers=await house.owner())
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("type=3d", ["Ada"]),
+        ("type=3d,text", ["Ada", "Bob"]),
+        ("status=active", []),
+        ("search=bO", ["Bob"]),
+        ("search=%25", []),
+        ("created_after=2100-01-01T00:00:00Z", []),
+    ],
+)
+async def test_lists_are_filtered(house: House, query: str, names: list[str]) -> None:
+    headers = await house.owner()
+    await house.chatbot(headers, name="Ada")
+    await house.chatbot(headers, name="Bob", type="text")
+    listed = await house.json("GET", f"/api/v1/chatbots?sort_by=name&order=asc&{query}", 200, headers=headers)
+    assert [bot["name"] for bot in listed["data"]] == names
+
+
+async def test_settings_are_changed_one_by_one(house: House) -> None:
+    headers = await house.owner()
+    path = f"/api/v1/chatbots/{(await house.chatbot(headers))['id']}"
+    await house.json("PATCH", path, 200, headers=headers, json={"settings": {"prompt": "You are Ada."}})
+    bot = await house.json("PATCH", path, 200, headers=headers, json={"settings": {"greeting": "Hello!"}})
+    assert (bot["settings"]["prompt"], bot["settings"]["greeting"]) == ("You are Ada.", "Hello!")
+
+
+async def test_a_change_of_something_that_has_changed_is_refused(house: House) -> None:
+    headers = await house.owner()
+    path = f"/api/v1/chatbots/{(await house.chatbot(headers))['id']}"
+    async with house.client.get(path, headers=headers) as response:
+        etag = response.headers["ETag"]
+    conditional = {**headers, "If-Match": etag}
+    await house.json("PATCH", path, 200, headers=conditional, json={"name": "Ada"})
+    await house.refused("PATCH", path, 412, "PRECONDITION_FAILED", headers=conditional, json={"name": "Bob"})
+
+
+async def test_what_the_client_has_is_not_sent_again(house: House) -> None:
+    headers = await house.owner()
+    path = f"/api/v1/chatbots/{(await house.chatbot(headers))['id']}"
+    async with house.client.get(path, headers=headers) as response:
+        etag = response.headers["ETag"]
+    async with house.client.get(path, headers={**headers, "If-None-Match": etag}) as response:
+        assert (response.status, await response.read()) == (304, b"")
+
+
+async def test_visitors_see_a_change_when_it_is_published(house: House) -> None:
+    headers = await house.owner()
+    bot = await house.published(headers)
+    path = f"/api/v1/chatbots/{bot['id']}"
+    await house.json("PATCH", path, 200, headers=headers, json={"name": "Ada"})
+    find = house.deps.bots.find
+    assert [(await find(bot["id"], draft=draft)).name for draft in (False, True)] == ["Support Bot", "Ada"]  # type: ignore[union-attr]
+    published = await house.json("POST", f"{path}/publish", 200, headers=headers, json={"note": "A new name"})
+    assert (published["version"], published["diff_summary"]) == (2, ["name"])
+    assert (await find(bot["id"])).name == "Ada"  # type: ignore[union-attr]
+
+
+async def test_an_older_version_can_be_shown_again(house: House) -> None:
+    headers = await house.owner()
+    bot = await house.published(headers)
+    path = f"/api/v1/chatbots/{bot['id']}"
+    await house.json("PATCH", path, 200, headers=headers, json={"name": "Ada"})
+    await house.json("POST", f"{path}/publish", 200, headers=headers)
+    await house.json("POST", f"{path}/publish", 200, headers=headers, json={"version": 1})
+    assert (await house.deps.bots.find(bot["id"])).name == "Support Bot"  # type: ignore[union-attr]
+    await house.refused("POST", f"{path}/publish", 404, "RESOURCE_NOT_FOUND", headers=headers, json={"version": 9})
+
+
+async def test_a_deleted_chatbot_is_gone_for_everyone(house: House) -> None:
+    headers = await house.owner()
+    bot = await house.published(headers)
+    path = f"/api/v1/chatbots/{bot['id']}"
+    visitor = await house.visitor(bot["id"])
+    deleted = await house.json("DELETE", path, 200, headers=headers)
+    assert (deleted["id"], deleted["deleted"]) == (bot["id"], True)
+    await house.refused("GET", path, 404, "RESOURCE_NOT_FOUND", headers=headers)
+    said = {"chatbot_id": bot["id"], "message": "Hello"}
+    await house.refused("POST", "/api/v1/chat-3d/respond", 404, "RESOURCE_NOT_FOUND", headers=visitor, json=said)
+    await house.chatbot(headers)
+
+
+async def test_the_embed_code_names_the_server_and_the_chatbot(house: House) -> None:
+    headers = await house.owner()
+    bot = await house.published(headers)
+    code = await house.json("GET", f"/api/v1/chatbots/{bot['id']}/embed?kind=inline", 200, headers=headers)
+    assert code["html"] == (
+        f'<script src="{ORIGIN}/widget.js" data-chatbot-id="{bot["id"]}" data-mode="inline" async></script>'
+    )
+    assert "ws://localhost:8000" in code["csp"]["Content-Security-Policy"]
+    assert code["allowed_origins"] == [SITE]
+
+
+async def test_the_widget_of_an_allowed_website_may_start(house: House) -> None:
+    bot = await house.published(await house.owner())
+    async with house.client.get(f"/api/v1/chatbots/{bot['id']}/config", headers={"Origin": SITE}) as response:
+        config = await response.json()
+        assert response.headers["Access-Control-Allow-Origin"] == SITE
+        assert response.headers["Cache-Control"] == "private, max-age=60"
+    assert config["avatar"]["glb_url"] == "/avatars/avatar_female_01.glb"
+    assert not {"prompt", "settings", "organization_id", "allowed_origins"} & config.keys()
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Origin": SITE}, 200),
+        ({"Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "https://evil.example", "Sec-Fetch-Site": "same-origin"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({}, 403),
+    ],
+)
+async def test_the_widget_starts_where_the_chatbot_allows_it(
+    house: House, headers: dict[str, str], status: int
+) -> None:
+    bot = await house.published(await house.owner())
+    await house.json("GET", f"/api/v1/chatbots/{bot['id']}/config", status, headers=headers)
+
+
+async def test_an_origin_is_kept_in_its_normal_form_and_once(house: House) -> None:
+    headers = await house.owner()
+    path = f"/api/v1/chatbots/{(await house.chatbot(headers))['id']}"
+    body = {"allowed_origins": ["https://Shop.Example/", "https://shop.example:443"]}
+    assert (await house.json("PATCH", path, 200, headers=headers, json=body))["allowed_origins"] == [SITE]
+
+
+async def test_a_nul_character_is_refused(house: House) -> None:
+    body = {"name": "a\0b", "type": "3d"}
+    await house.refused("POST", "/api/v1/chatbots", 400, "INVALID_FORMAT", headers=await house.owner(), json=body)
