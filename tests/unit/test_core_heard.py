@@ -49,3 +49,10 @@ def test_without_words_a_segment_is_taken_as_spoken_evenly_and_cut_at_a_word() -
 def test_a_chunk_becomes_a_segment_on_the_clock_and_in_the_text_of_the_response() -> None:
     chunk = SpeechChunk(1, 1, 1000, b"\0\0" * 1200, words=(Word(0, 200, 0, 2),), text="It is late.", c0=14)
     assert Segment.of(chunk) == Segment(1000, 1200, "It is late.", 14, (Word(1000, 1200, 14, 16),))
+
+
+def test_a_word_without_a_space_after_it_ends_where_the_next_letter_begins() -> None:
+    segment = Segment(0, 1000, "今日は。晴れ", 0, (Word(0, 400, 0, 3), Word(500, 1000, 4, 6)))
+    assert heard([segment], 450).text == "今日は。"
+    bare = Segment(0, 1000, "abcdef", 0, (Word(0, 400, 0, 3),))
+    assert heard([bare], 450).text == "abc"

@@ -184,3 +184,15 @@ def test_a_diphthong_moves_through_both_its_vowels() -> None:
     assert found[90:140, AA].max() > 0.7
     assert found[200:250, OCULUS_15.index("I")].max() > 0.6
     assert found[60:300, KK].max() > 0.4
+
+
+def test_f_touches_even_between_rounded_lips() -> None:
+    phones, length = said(("u", 150), ("w", 60), ("f", 30), ("w", 60), ("u", 150))
+    at, weights = dense(phones, length)
+    assert weights[(at > 200 * MS) & (at < 250 * MS), FF].max() >= 0.8
+
+
+def test_even_a_hasty_s_narrows_the_jaw() -> None:
+    phones, length = said(("ɑ", 150), ("s", 15), ("ɑ", 150))
+    at, weights = dense(phones, length)
+    assert weights[(at > 130 * MS) & (at < 165 * MS), AA].min() <= 0.03

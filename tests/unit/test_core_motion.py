@@ -118,3 +118,10 @@ def test_a_chunk_does_not_act_out_the_words_of_another() -> None:
 
 def test_nothing_said_is_nothing_done() -> None:
     assert cues(SpeechChunk(1, 0, 0, b"")) == ()
+
+
+def test_the_rest_of_a_clause_does_not_act_out_its_beginning_again() -> None:
+    whole = chunk("Yes, that is certainly possible.")
+    rest = SpeechChunk(1, 0, 9_600, b"\0\0" * 38_400, (), whole.words[1:], (), whole.text)
+    assert not named(cues(rest), "nod")
+    assert not [cue for cue in cues(rest) if cue.type == "emotion"]
