@@ -63,10 +63,10 @@ export interface Timing {
 
 export interface Stats {
   readonly frames: number;
-  /** Milliseconds a frame: life, lips and bones; and the render call. */
+  /** Milliseconds: life, lips and bones, every animation frame; the render call, every picture. */
   readonly script: Timing;
   readonly render: Timing;
-  /** Milliseconds from the last frame to this one. */
+  /** Milliseconds from one picture to the next. */
   readonly interval: Timing;
   readonly readyMs: number;
 }
@@ -130,6 +130,7 @@ class LiveStage implements Stage {
   private asideMs = 0;
   private frame = 0;
   private last = 0;
+  private drawn = 0;
   private request = 0;
   private onScreen = true;
   private dirty = 3;
@@ -251,15 +252,17 @@ class LiveStage implements Stage {
     const dt = clamp(interval, 0, LONGEST_STEP);
     const moving = this.step(dt);
     const stepped = performance.now();
+    this.scriptTimes.add(stepped - begun);
     if (moving) this.dirty = 3;
-    if (this.dirty === 0) return;
+    const since = (at - this.drawn) / 1000;
+    if (this.dirty === 0 || since < this.studio.interval(this.silent < REST_SECONDS)) return;
     this.dirty -= 1;
+    this.drawn = at;
     this.studio.render();
     this.frame += 1;
-    if (this.frame < 2) return;
-    this.scriptTimes.add(stepped - begun);
     this.renderTimes.add(performance.now() - stepped);
-    this.intervals.add(interval * 1000);
+    if (this.frame < 2) return;
+    this.intervals.add(since * 1000);
     this.studio.pace(interval);
   };
 

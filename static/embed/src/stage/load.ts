@@ -1,24 +1,33 @@
 /** Fetches a GLB and parses it, without needing more of the page's content security policy than the fetch itself. */
 
-import { Texture, type Group } from "three";
+import { ClampToEdgeWrapping, MirroredRepeatWrapping, RepeatWrapping, Texture, type Group, type Wrapping } from "three";
 import { GLTFLoader, type GLTF, type GLTFLoaderPlugin, type GLTFParser } from "three/addons/loaders/GLTFLoader.js";
 
 const DEADLINE_MS = 30_000;
 const MAX_BYTES = 32 * 1024 * 1024;
 const GLB_MAGIC = 0x46546c67;
 
+interface Json {
+  textures: { source?: number; sampler?: number; extensions?: { EXT_texture_webp?: { source: number } } }[];
+  images: { bufferView?: number; mimeType?: string }[];
+  samplers?: { wrapS?: number; wrapT?: number }[];
+}
+
+const WRAPPINGS: Readonly<Record<number, Wrapping>> = {
+  33071: ClampToEdgeWrapping, 33648: MirroredRepeatWrapping, 10497: RepeatWrapping,
+};
+
 /** Decodes embedded images straight from memory: the loader's own way fetches blob: URLs, which many policies forbid. */
 class EmbeddedImages implements GLTFLoaderPlugin {
-  readonly name = "embedded-images";
+  /** The name puts it in the place of the loader's own WebP extension; every browser that runs this decodes WebP. */
+  readonly name = "EXT_texture_webp";
 
   constructor(private readonly parser: GLTFParser) {}
 
   loadTexture(index: number): Promise<Texture> | null {
-    const { textures, images } = this.parser.json as {
-      textures: { source?: number }[];
-      images: { bufferView?: number; mimeType?: string }[];
-    };
-    const source = textures[index]?.source;
+    const { textures, images } = this.parser.json as Json;
+    const texture = textures[index];
+    const source = texture?.extensions?.EXT_texture_webp?.source ?? texture?.source;
     const image = source === undefined ? undefined : images[source];
     if (image?.bufferView === undefined) return null;
     return this.decode(index, image.bufferView, image.mimeType ?? "image/png");
@@ -30,8 +39,13 @@ class EmbeddedImages implements GLTFLoaderPlugin {
       colorSpaceConversion: "none",
       premultiplyAlpha: "none",
     });
+    const { textures, samplers } = this.parser.json as Json;
+    const sampler = samplers?.[textures[index]?.sampler ?? -1];
     const texture = new Texture(bitmap);
     texture.flipY = false;
+    texture.wrapS = WRAPPINGS[sampler?.wrapS ?? 10497] ?? RepeatWrapping;
+    texture.wrapT = WRAPPINGS[sampler?.wrapT ?? 10497] ?? RepeatWrapping;
+    texture.anisotropy = 4;
     texture.needsUpdate = true;
     this.parser.associations.set(texture, { textures: index });
     return texture;

@@ -10,10 +10,23 @@ export type Quality = "auto" | "high" | "low";
 
 const FIELD_OF_VIEW = 26;
 /** Metres: a picture this high shows head and shoulders; one this wide holds the shoulders. */
-const PICTURE_HEIGHT = 0.43;
+const PICTURE_HEIGHT = 0.46;
 const PICTURE_WIDTH = 0.36;
 const TALLEST_PICTURE = 0.7;
-const MAX_PIXEL_RATIO = 2;
+
+interface Tier {
+  readonly pixelRatio: number;
+  readonly fine: boolean;
+  /** Seconds between pictures, at least: while speaking, and otherwise. */
+  readonly speaking: number;
+  readonly resting: number;
+}
+
+const TIERS = {
+  high: { pixelRatio: 2, fine: true, speaking: 0, resting: 0 },
+  low: { pixelRatio: 1, fine: false, speaking: 0, resting: 1 / 31 },
+  software: { pixelRatio: 0.6, fine: false, speaking: 1 / 21, resting: 1 / 11 },
+} as const satisfies Record<string, Tier>;
 
 export const BACKDROP =
   "radial-gradient(120% 95% at 50% 32%, #f3f1ee 0%, #dcdde1 45%, #b4b9c4 100%)";
@@ -49,12 +62,15 @@ function room(renderer: WebGLRenderer): WebGLRenderTarget {
   return target;
 }
 
-const isSoftware = (renderer: WebGLRenderer): boolean => {
-  const gl = renderer.getContext();
+/** Whether WebGL 2 is drawn by the CPU here; null when there is none. */
+function drawnByCpu(): boolean | null {
+  const gl = document.createElement("canvas").getContext("webgl2");
+  if (!gl) return null;
   const info = gl.getExtension("WEBGL_debug_renderer_info");
   const name: unknown = gl.getParameter(info ? info.UNMASKED_RENDERER_WEBGL : gl.RENDERER);
+  gl.getExtension("WEBGL_lose_context")?.loseContext();
   return /swiftshader|llvmpipe|software|basic render/i.test(String(name));
-};
+}
 
 export class Studio {
   readonly scene = new Scene();
@@ -65,27 +81,31 @@ export class Studio {
   private readonly lights: DirectionalLight[] = [];
   private readonly eyeLine = new Vector3(0, 1.5, 0);
   private crown = 1.65;
+  private readonly tier: Tier;
   private ratioLimit: number;
   private slow = 0;
   private fast = 0;
 
   /** Throws when the browser gives no WebGL 2. */
   constructor(canvas: HTMLCanvasElement, quality: Quality, backdrop: string | null) {
-    this.renderer = new WebGLRenderer({ canvas, antialias: true, alpha: true, powerPreference: "default" });
+    const byCpu = drawnByCpu();
+    if (byCpu === null) throw new Error("no WebGL 2");
+    this.tier = TIERS[quality === "auto" ? (byCpu ? "software" : "high") : quality];
+    const { fine } = this.tier;
+    this.renderer = new WebGLRenderer({ canvas, antialias: fine, alpha: true });
     const { renderer } = this;
-    const high = quality === "high" || (quality === "auto" && !isSoftware(renderer));
-    this.ratioLimit = high ? MAX_PIXEL_RATIO : 1;
+    this.ratioLimit = this.tier.pixelRatio;
     renderer.outputColorSpace = SRGBColorSpace;
     renderer.toneMapping = NeutralToneMapping;
     renderer.toneMappingExposure = 0.95;
     renderer.setClearColor(0, 0);
-    renderer.shadowMap.enabled = high;
+    renderer.shadowMap.enabled = fine;
     renderer.shadowMap.type = PCFShadowMap;
     if (backdrop !== null) canvas.style.background = backdrop;
     this.environment = room(renderer);
     this.scene.environment = this.environment.texture;
     this.scene.environmentIntensity = 0.55;
-    this.light(0xfff0e0, 2.1, [-0.9, 1.1, 1.6], high);
+    this.light(0xfff0e0, 2.1, [-0.9, 1.1, 1.6], fine);
     this.light(0xdfe9ff, 0.45, [1.6, 0.2, 1.1], false);
     this.light(0xfff4ea, 1.7, [1.2, 0.9, -1.3], false);
     this.light(0xe3ecff, 1.3, [-1.4, 0.7, -1.2], false);
@@ -133,6 +153,11 @@ export class Studio {
     const { eyeLine } = this;
     const ahead = position.z - eyeLine.z;
     return { pitch: Math.atan2(eyeLine.y - position.y, ahead), yaw: Math.atan2(position.x - eyeLine.x, ahead) };
+  }
+
+  /** Seconds that must pass between two pictures. */
+  interval(speaking: boolean): number {
+    return speaking ? this.tier.speaking : this.tier.resting;
   }
 
   async compile(): Promise<void> {
