@@ -1,4 +1,4 @@
-"""Namespace `/chat` over real sockets with a stock Socket.IO client: what a client may rely on, and what it may not do."""
+"""Namespace `/chat` over real sockets with a stock Socket.IO client: what it may rely on, and what it may not do."""
 
 import asyncio
 from collections.abc import AsyncIterator

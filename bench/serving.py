@@ -1,0 +1,70 @@
+"""A server of our own in a process of its own, for the length of a benchmark or a test."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+
+ROOT = Path(__file__).resolve().parents[1]
+READY_SECONDS = 90
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def models() -> Path:
+    """Where this checkout's models are."""
+    return Path(os.environ.get("MA_DATA_DIR", ROOT / "var")).resolve() / "models"
+
+
+@asynccontextmanager
+async def server(**settings: str) -> AsyncIterator[str]:
+    """`machineavatars serve` on a fresh database, with the models of this checkout; yields its URL. `settings` are
+    environment variables. Raises RuntimeError with the server's words when it does not get ready."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as data:
+        (Path(data) / "models").symlink_to(models())
+        environment = {**os.environ, "MA_DATA_DIR": data, "MA_PORT": str(port), "MA_LOG_LEVEL": "warning", **settings}
+        output = Path(data) / "server.log"
+        with output.open("wb") as log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "server", "serve", cwd=ROOT, env=environment, stdout=log, stderr=log
+            )
+        url = f"http://localhost:{port}"
+        try:
+            await _ready(url, process, output)
+            yield url
+        finally:
+            if process.returncode is None:
+                process.send_signal(signal.SIGTERM)
+                try:
+                    async with asyncio.timeout(20):
+                        await process.wait()
+                except TimeoutError:
+                    process.kill()
+                    await process.wait()
+
+
+async def _ready(url: str, process: asyncio.subprocess.Process, output: Path) -> None:
+    async with aiohttp.ClientSession() as http:
+        for _ in range(READY_SECONDS * 5):
+            if process.returncode is not None:
+                break
+            try:
+                async with http.get(f"{url}/health/ready") as answer:
+                    if answer.status == 200:
+                        return
+            except aiohttp.ClientError:
+                pass
+            await asyncio.sleep(0.2)
+    raise RuntimeError(f"the server did not get ready:\n{await asyncio.to_thread(output.read_text)}")
