@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 from pipelines.frames import SpeechChunk
 from pipelines.models.manifest import Entry
 from pipelines.models.store import ModelMissing, ModelStore, UnknownModel
-from pipelines.providers import llama, piper, silero, whisper
+from pipelines.providers import kokoro, llama, piper, silero, whisper
 from pipelines.providers.base import Llm, LlmCapabilities, ProviderError, Stt, Tts, TtsCapabilities, Vad, Voice
 from pipelines.providers.openai_compat import Endpoint, OpenAiLlm, fixed
 from pipelines.workers.process import WorkerProcess
@@ -73,11 +73,21 @@ def _piper(store: ModelStore, entries: Sequence[Entry], choices: Choices) -> tup
     return piper.PiperTts(process, voices), process
 
 
+def _kokoro(store: ModelStore, entries: Sequence[Entry], choices: Choices) -> tuple[Speaking, WorkerProcess]:
+    entry, dictionaries = entries[0], store.path("misaki-en")
+    voices = voices_of(entry)
+    languages = {voice.id: voice.language for voice in voices}
+    spec = kokoro.worker(store.path(entry.name), dictionaries, languages, choices.voice, choices.tts_threads)
+    process = WorkerProcess(spec)
+    return kokoro.KokoroTts(process, voices), process
+
+
 RECOGNISERS: Mapping[str, Callable[[ModelStore, Entry, Choices], tuple[Stt, WorkerProcess]]] = {
     "whisper": _whisper,
 }
 SPEAKERS: Mapping[str, Callable[[ModelStore, Sequence[Entry], Choices], tuple[Speaking, WorkerProcess]]] = {
     "piper": _piper,
+    "kokoro": _kokoro,
 }
 
 

@@ -21,6 +21,7 @@ from pipelines.workers.framing import FrameInvalid, Header, encode, read
 KINDS = {
     "speech_to_text": "pipelines.workers.speech_to_text",
     "text_to_speech": "pipelines.workers.text_to_speech",
+    "kokoro": "pipelines.workers.kokoro",
     "voice_activity": "pipelines.workers.voice_activity",
     "language_model": "pipelines.workers.language_model",
 }
@@ -29,8 +30,8 @@ BACKLOG = 4096
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 SPINS = "1000"
-"""How long an OpenMP thread spins at a barrier. Measured on llama.cpp with two cores: the default is no faster on an idle
-machine and fifty times slower on a busy one; without spinning an idle one loses two thirds."""
+"""How long an OpenMP thread spins at a barrier. Measured on llama.cpp with two cores: the default is no faster on an
+idle machine and fifty times slower on a busy one; without spinning an idle one loses two thirds of its speed."""
 
 Cancelled = Callable[[], bool]
 Reply = tuple[Header, bytes]

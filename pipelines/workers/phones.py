@@ -12,7 +12,7 @@ from difflib import SequenceMatcher
 PAD = "_"
 SILENCE = "sil"
 STRESS = {"ˈ": 1, "ˌ": 2}
-VOWELS = frozenset("aeiouyæɑɐɒɔəɘɚɛɜɝɞɤɨɪɯɵøœʉʊʌʏᵻᵿ")
+VOWELS = frozenset("AIOQWYaeiouyæɑɐɒɔəɘɚɛɜɝɞɤɨɪɯɵøœʉʊʌʏᵻᵿ")
 
 Timed = tuple[str, int]
 Phone = tuple[str, int, int, int]

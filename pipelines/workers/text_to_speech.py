@@ -14,7 +14,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import soxr
-from numpy.typing import NDArray
 from piper import PiperVoice
 from piper.config import PiperConfig
 from piper.patch_voice_with_alignment import add_alignment_output
@@ -22,13 +21,10 @@ from piper.patch_voice_with_alignment import add_alignment_output
 from pipelines.workers import phones
 from pipelines.workers.child import CallFailed, Cancelled, Reply
 from pipelines.workers.framing import Header
+from pipelines.workers.waveform import Array, pcm16, silence_before
 
 OUTPUT_RATE = 24_000
 LONGEST_TEXT = 1_000
-GAIN, PEAK = 1.5, 0.95
-AUDIBLE = 0.008  # of the clause's peak; below it is the silence before speech
-
-Array = NDArray[np.float32]
 
 
 class Speaker:
@@ -73,7 +69,8 @@ class Voices:
         self._paths = {name: Path(path) for name, path in paths.items()}
         self._threads = threads
         self._loaded: dict[str, Speaker] = {}
-        self._speaker(default).speak("Hello there.", lambda: False)  # so that the first user does not wait
+        if default in paths:
+            self._speaker(default).speak("Hello there.", lambda: False)  # so that the first user does not wait
 
     def about(self) -> Header:
         return {"voices": sorted(self._paths)}
@@ -100,18 +97,6 @@ class Voices:
         if name not in self._loaded:
             self._loaded[name] = Speaker(self._paths[name], self._threads)
         return self._loaded[name]
-
-
-def silence_before(audio: Array, lead: int) -> int:
-    """How many samples may be cut from the start so that `lead` remain before the first audible one."""
-    loudness = np.abs(audio)
-    return max(0, int(np.argmax(loudness > AUDIBLE * loudness.max())) - lead)
-
-
-def pcm16(audio: Array) -> bytes:
-    """One gain for every clause, so that loudness does not jump between them; less where it would clip."""
-    gain = min(GAIN, PEAK / max(float(np.abs(audio).max(initial=0)), 1e-6))
-    return (audio * (gain * 32767)).astype("<i2").tobytes()
 
 
 def _with_durations(path: Path) -> bytes:
