@@ -34,6 +34,8 @@ CLIENT: Final = web.RequestKey("client", str)
 
 BODY_SECONDS: Final = 10.0
 _PATH_VALUE: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+_NOT_RESERVED: Final = r"(?!(?:health|create|pages|openapi[.]json)(?:/|$))"
+"""Words that stand in literal paths are no ids, so that those paths answer for themselves alone."""
 _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -46,7 +48,7 @@ class Nothing(Input):
 def routes(services: Iterable[Service], deps: Deps) -> list[web.RouteDef]:
     """Every endpoint's route; each GET answers HEAD as well, which aiohttp sees to."""
     return [
-        web.route(endpoint.method, endpoint.path, _handle(endpoint, deps))
+        web.route(endpoint.method, endpoint.path.replace("}", f":{_NOT_RESERVED}[^{{}}/]+}}"), _handle(endpoint, deps))
         for service in services
         for endpoint in service.endpoints
     ]
@@ -116,7 +118,7 @@ async def _body(endpoint: Endpoint, request: web.Request) -> tuple[BaseModel | N
     if _NUL.search(data):
         raise InvalidFormat(details="NUL characters are not accepted")
     try:
-        return model.model_validate_json(data), None
+        return model.model_validate_json(data, strict=True), None
     except ValidationError as error:
         raise _refusal(error) from None
 
@@ -195,7 +197,7 @@ def _refusal(error: ValidationError) -> BadRequest:
             case "json_invalid":
                 code, text = "INVALID_REQUEST", "The body is not valid JSON."
             case _:
-                code, text = "INVALID_FORMAT", f"{name}: {item['msg']}."
+                code, text = "INVALID_FORMAT", f"{name}: {item['msg'].removeprefix('Value error, ')}."
         problems.append(Problem(name, code, text))
     kinds: dict[str, type[BadRequest]] = {
         "MISSING_FIELD": MissingField,

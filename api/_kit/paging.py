@@ -3,9 +3,9 @@
 from typing import Generic, Literal, TypeVar
 from urllib.parse import urlencode
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
-from api._kit.values import Input, Output
+from api._kit.values import Input, Moment, Output
 
 T = TypeVar("T")
 
@@ -18,8 +18,8 @@ class PageQuery(Input):
     sort_by: str = Field("created_at", description="Field to sort by")
     order: Literal["asc", "desc"] = Field("desc", description="Sort order")
     search: str | None = Field(None, min_length=1, max_length=200, description="Text to look for")
-    created_after: AwareDatetime | None = Field(None, description="Only what was created at this time or later")
-    created_before: AwareDatetime | None = Field(None, description="Only what was created before this time")
+    created_after: Moment | None = Field(None, description="Only what was created at this time or later")
+    created_before: Moment | None = Field(None, description="Only what was created before this time")
 
 
 class Pagination(Output):

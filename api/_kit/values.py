@@ -1,9 +1,20 @@
 """The kinds of value that requests and responses are made of."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, StringConstraints, WithJsonSchema
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+)
+
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 
 
 class Input(BaseModel):
@@ -36,6 +47,16 @@ Timestamp = Annotated[
     ),
 ]
 """Milliseconds since the epoch inside, RFC 3339 outside."""
+
+
+def _written(value: Any) -> Any:
+    if isinstance(value, str) and not _RFC3339.fullmatch(value):
+        raise ValueError("a time is written as in 2025-12-29T10:30:00Z")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written)]
+"""A time in a request, as RFC 3339 writes it."""
 
 
 def _commas(value: Any) -> Any:

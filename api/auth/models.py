@@ -4,12 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import EmailStr, Field, SecretStr, StringConstraints
 
+from api._kit.passwords import LONGEST, SHORTEST
 from api._kit.values import Identifier, Input, LanguageTag, Name, Output
 
 
 class Registration(Input):
     email: EmailStr = Field(max_length=254, examples=["user@example.com"])
-    password: SecretStr = Field(max_length=1024, description="10 characters or more")
+    password: SecretStr = Field(min_length=SHORTEST, max_length=LONGEST)
     name: Name = Field(examples=["Ada Lovelace"])
     organization_name: Name | None = None
     accept_terms: Literal[True]

@@ -107,6 +107,8 @@ async def change(ctx: Ctx, body: ChatbotPatch) -> Chatbot:
         ctx.expect(etag_of(before))
         if body.name is not None and await store.name_taken(tx, body.name, besides=before.id):
             raise DuplicateResource("There is already a chatbot with this name.")
+        if values.get("avatar_id", "") is None and before.type == "3d":
+            values["avatar_id"] = DEFAULT_AVATAR
         if body.settings is not None:
             kept = before.settings.model_dump(exclude_defaults=True)
             values["settings"] = kept | body.settings.model_dump(exclude_none=True)

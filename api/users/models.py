@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, Field, SecretStr
 
 from api._kit.auth import Role
+from api._kit.passwords import LONGEST, SHORTEST
 from api._kit.values import Input, LanguageTag, Name, Output, Timestamp
 
 
@@ -57,4 +58,4 @@ class UserPatch(Input):
     locale: LanguageTag | None = None
     timezone: Annotated[str, Field(max_length=64), AfterValidator(_timezone)] | None = None
     current_password: SecretStr | None = Field(None, max_length=1024)
-    new_password: SecretStr | None = Field(None, max_length=1024)
+    new_password: SecretStr | None = Field(None, min_length=SHORTEST, max_length=LONGEST)

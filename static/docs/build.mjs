@@ -6,6 +6,7 @@ import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync,
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
 
 const dist = join(dirname(fileURLToPath(import.meta.url)), "dist");
 const packages = [
@@ -36,7 +37,11 @@ for (const { name, version, integrity, files } of packages) {
     execFileSync("tar", ["-xzf", tarball, "-C", work, ...files.map((file) => `package/${file}`)]);
     rmSync(folder, { recursive: true, force: true });
     mkdirSync(folder, { recursive: true });
-    for (const file of files) copyFileSync(join(work, "package", file), join(folder, file.split("/").pop()));
+    for (const file of files) {
+      const target = join(folder, file.split("/").pop());
+      copyFileSync(join(work, "package", file), target);
+      if (/\.(js|css)$/.test(file)) writeFileSync(`${target}.gz`, gzipSync(readFileSync(target), { level: 9 }));
+    }
     writeFileSync(stamp, `${version}\n`);
   } finally {
     rmSync(work, { recursive: true, force: true });

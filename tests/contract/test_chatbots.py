@@ -201,3 +201,28 @@ async def test_an_origin_is_kept_in_its_normal_form_and_once(house: House) -> No
 async def test_a_nul_character_is_refused(house: House) -> None:
     body = {"name": "a\0b", "type": "3d"}
     await house.refused("POST", "/api/v1/chatbots", 400, "INVALID_FORMAT", headers=await house.owner(), json=body)
+
+
+async def test_a_number_in_words_is_no_number(house: House) -> None:
+    headers = await house.owner()
+    path = f"/api/v1/chatbots/{(await house.chatbot(headers))['id']}"
+    for radius in ("8", True, 8.5):
+        body = {"settings": {"theme": {"radius": radius}}}
+        await house.refused("PATCH", path, 400, "INVALID_FORMAT", headers=headers, json=body)
+
+
+async def test_a_time_that_is_a_number_is_refused(house: House) -> None:
+    path = "/api/v1/chatbots?created_after=1764000000"
+    await house.refused("GET", path, 400, "INVALID_FORMAT", headers=await house.owner())
+
+
+async def test_a_literal_path_answers_for_itself_alone(house: House) -> None:
+    async with house.client.delete("/api/v1/chatbots/create", headers=await house.owner()) as response:
+        assert (response.status, response.headers["Allow"]) == (405, "POST")
+
+
+async def test_a_3d_chatbot_never_loses_its_face(house: House) -> None:
+    headers = await house.owner()
+    path = f"/api/v1/chatbots/{(await house.chatbot(headers))['id']}"
+    bot = await house.json("PATCH", path, 200, headers=headers, json={"avatar_id": None})
+    assert bot["avatar_id"] == "avatar_female_01"

@@ -54,7 +54,7 @@ def test_an_origin_must_match_whole() -> None:
     assert not admits(("https://shop.example",), "https://shop.example.evil")
 
 
-@pytest.mark.parametrize("password", ["short", "password123", "Password123", "1234567890", "aaaaaaaaaaaa"])
+@pytest.mark.parametrize("password", ["password123", "Password123", "1234567890", "aaaaaaaaaaaa"])
 def test_a_password_that_everyone_tries_is_refused(password: str) -> None:
     with pytest.raises(InvalidFormat):
         check_strength(password, "password")
