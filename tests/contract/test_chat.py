@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from aiohttp import FormData
 
-from pipelines.engine import NothingSaid
-from pipelines.ports import JournalUnavailable
-from pipelines.providers.base import ProviderError
-from tests.contract.house import House
+from pipelines.engine import Engine, NothingSaid
+from pipelines.ports import JournalUnavailable, NoGuard, NoKnowledge
+from pipelines.providers.base import LlmOptions, ProviderError
+from pipelines.registry import Voices
+from tests.contract.house import VOICE, House
+from tests.support.fakes import ScriptedLlm, ScriptedStt, ToneTts
 
 
 def wav(seconds: float = 0.2, rate: int = 16_000) -> bytes:
@@ -218,3 +220,25 @@ async def test_a_second_rating_replaces_the_first(house: House) -> None:
     assert (await house.json("POST", path, 201, headers=headers, json={"score": 5}))["rating"] == "up"
     listed = await house.json("GET", "/api/v1/history/conversations?rating=up", 200, headers=headers)
     assert listed["pagination"]["total_items"] == 1
+
+
+async def test_the_real_engine_fits_behind_the_services(house: House) -> None:
+    headers, said = await talk(house, "3d", audio={"format": "wav"})
+    engine = Engine(
+        llm=ScriptedLlm(),
+        stt=ScriptedStt(),
+        tts=ToneTts(delay=0),
+        retriever=NoKnowledge(),
+        guard=NoGuard(),
+        journal=house.engine.journal,
+        clock=house.clock,
+        ids=house.deps.ids,
+        options=LlmOptions(),
+        voices=Voices([VOICE], "tone"),
+    )
+    house.engine.respond = engine.respond  # type: ignore[method-assign]
+    answer = await house.json("POST", "/api/v1/chat-3d/respond", 200, headers=headers, json=said)
+    assert answer["response"] == "Well, that is a fine question. Here is the answer."
+    assert answer["audio"]["duration_ms"] > 1000
+    assert {cue["v"] for cue in answer["lipsync"]["cues"]} & {"aa", "sil"}
+    assert all(cue["d"] > 0 and 0 < cue["w"] <= 1 for cue in answer["lipsync"]["cues"])
