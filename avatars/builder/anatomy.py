@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from avatars.builder.basemesh import Bools, Floats, Ints
@@ -38,26 +40,56 @@ def original_uvs(posed: PosedBody, surface: Surface) -> Floats:
 
 
 def face_quads(posed: PosedBody) -> Ints:
-    """Quads of head, neck and the inside of the mouth: the UV islands right of the torso's."""
+    """Quads of head, neck, eye sockets and the inside of the mouth."""
     quads = posed.mesh.faces["body"]
-    uv = posed.mesh.uvs[quads[:, :, 1]].mean(1)
-    head = (uv[:, 0] > 0.635) & (uv[:, 1] > 0.14) & (uv[:, 1] < 0.83)
-    mouth = _mouth_island(uv)
-    ears = (uv[:, 0] < 0.16) & (uv[:, 1] > 0.53) & (uv[:, 1] < 0.65)
-    return np.asarray(quads[head | mouth | ears])
+    return np.asarray(quads[_on_islands(posed, quads, _FACE_ISLANDS)])
 
 
 def body_quads(posed: PosedBody) -> Ints:
     """Quads of chest, arms and hands; legs and feet are never framed."""
     quads = posed.mesh.faces["body"]
-    uv = posed.mesh.uvs[quads[:, :, 1]].mean(1)
-    rest = ~((uv[:, 0] > 0.635) & (uv[:, 1] > 0.14) & (uv[:, 1] < 0.83))
-    rest &= ~_mouth_island(uv) & ~((uv[:, 0] < 0.16) & (uv[:, 1] > 0.53) & (uv[:, 1] < 0.65))
     legs = [posed.skeleton.index(s + b) for s in ("Left", "Right") for b in ("UpLeg", "Leg", "Foot", "ToeBase")]
     leg = posed.skeleton.weights[quads[:, :, 0]][:, :, legs].sum(2).min(1) > 0.5
-    return np.asarray(quads[rest & ~leg])
+    return np.asarray(quads[~_on_islands(posed, quads, _FACE_ISLANDS) & ~leg])
 
 
-def _mouth_island(uv: Floats) -> Bools:
-    """The inside of the mouth; its UV island nearly touches a fingertip's."""
-    return (uv[:, 0] > 0.757) & (uv[:, 1] < 0.14) & ~((uv[:, 0] < 0.770) & (uv[:, 1] > 0.10))
+def uv_islands(quads: Ints, count: int) -> Ints:
+    """A label (count,) for each UV: equal for UVs joined by faces."""
+    parent = list(range(count))
+
+    def root(n: int) -> int:
+        while parent[n] != n:
+            parent[n] = parent[parent[n]]
+            n = parent[n]
+        return n
+
+    for a, b, c, d in quads[:, :, 1].tolist():
+        first = root(a)
+        for other in (b, c, d):
+            parent[root(other)] = first
+    return np.array([root(n) for n in range(count)])
+
+
+def face_islands(posed: PosedBody) -> dict[str, Bools]:
+    """For each island of the face, which UVs (uvs,) belong to it."""
+    labels = uv_islands(posed.mesh.faces["body"], len(posed.mesh.uvs))
+    used = np.unique(posed.mesh.faces["body"][:, :, 1])
+    out = {}
+    for name, seed in _FACE_ISLANDS.items():
+        nearest = used[np.argmin(((posed.mesh.uvs[used] - seed) ** 2).sum(1))]
+        out[name] = labels == labels[nearest]
+    return out
+
+
+_FACE_ISLANDS = {
+    "head": (0.88, 0.40),
+    "mouth": (0.84, 0.08),
+    "left socket": (0.045, 0.59),
+    "right socket": (0.12, 0.59),
+}
+
+
+def _on_islands(posed: PosedBody, quads: Ints, names: Iterable[str]) -> Bools:
+    islands = face_islands(posed)
+    chosen = np.any([islands[n] for n in names], axis=0)
+    return np.asarray(chosen[quads[:, 0, 1]])

@@ -123,9 +123,6 @@ class BodyData:
 
 def _read_target(path: Path) -> Target:
     text = gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
-    rows = [line.split() for line in text.splitlines() if line and line[0] not in '#"']
-    rows = [row for row in rows if len(row) == 4]
-    if not rows:
-        return Target(np.zeros(0, np.int64), np.zeros((0, 3)))
-    table = np.array(rows, np.float64)
+    numbers = " ".join(line for line in text.splitlines() if line and line[0] not in '#"').split()
+    table = np.array(numbers, np.float64).reshape(-1, 4)
     return Target(table[:, 0].astype(np.int64), table[:, 1:])

@@ -12,7 +12,7 @@ from avatars.builder.basemesh import BodyData
 from avatars.builder.clothes import cloth_material, dress, hide_body
 from avatars.builder.eyes import eye_material, eyeballs, lash_material, lashes
 from avatars.builder.gltf import write_glb
-from avatars.builder.hair import grow_hair
+from avatars.builder.hair import grow_hair, scalp_cap
 from avatars.builder.hairtexture import hair_material
 from avatars.builder.hull import head_hull
 from avatars.builder.landmarks import find_landmarks
@@ -21,7 +21,7 @@ from avatars.builder.occlusion import sky_visibility
 from avatars.builder.rig import pose_body
 from avatars.builder.shape import shape_body
 from avatars.builder.skin import canvas, head_uvs, skin_material
-from avatars.builder.surface import keep_triangles
+from avatars.builder.surface import join, keep_triangles
 from avatars.spec import Recipe
 
 
@@ -72,19 +72,20 @@ def make_glb(recipe: Recipe, data: BodyData) -> tuple[bytes, int]:
     """The GLB's bytes and its number of triangles."""
     posed = pose_body(data, shape_body(data, recipe))
     marks = find_landmarks(posed)
-    face = surface_from(posed, "Face", "Face", face_quads(posed), head_uvs(posed.mesh.uvs))
+    face = surface_from(posed, "Face", "Face", face_quads(posed), head_uvs(posed))
     body = surface_from(posed, "Body", "Body", body_quads(posed))
     garments = dress(posed, marks, recipe.clothes)
     body = keep_triangles(replace(body, morphs={}), hide_body(body, posed, marks, recipe.clothes))
     lash = lashes(posed)
-    hull = head_hull(marks.skull, face.points, face.triangles)
-    hair = grow_hair(recipe.hair, marks, hull, posed.skeleton, seed_of(recipe))
+    hull = head_hull(marks.skull, face.points, face.triangles, marks.ear[0] - 0.009)
+    cards = grow_hair(recipe.hair, marks, hull, posed.skeleton, seed_of(recipe))
+    hair = join([scalp_cap(face, recipe.hair, marks), cards])
     skin = [face, body]
-    bare = sky_visibility(skin, [*skin, *garments])
-    covered = sky_visibility([*skin, hair, *garments], [*skin, hair, *garments])
+    bare = sky_visibility(skin, skin, 0.0045)
+    covered = sky_visibility([*skin, hair, *garments], [*skin, hair, *garments], 0.0075)
     seen = [0.6 * a + 0.4 * b for a, b in zip(bare, covered, strict=False)]
     assert hair.shade is not None
-    hair = replace(hair, shade=hair.shade * (0.45 + 0.65 * covered[2]))
+    hair = replace(hair, shade=hair.shade * (0.55 + 0.55 * covered[2]))
     garments = [replace(g, shade=0.35 + 0.7 * v) for g, v in zip(garments, covered[3:], strict=True)]
     lid = lash.points[lash.uvs[:, 1] > 0.9]
     face_canvas = canvas(face, seen[0], original_uvs(posed, face), 1024)

@@ -11,10 +11,20 @@ from avatars.builder.gltf import Material
 from avatars.builder.landmarks import Landmarks
 from avatars.builder.raster import blur, jpeg, noise3, normal_map
 from avatars.builder.rig import PosedBody
-from avatars.builder.surface import Surface, clip_surface, open_edges, relax, smooth_normals, split_corners, subdivide
-from avatars.builder.surface import triangulate, vertex_normals
+from avatars.builder.surface import (
+    Surface,
+    clip_surface,
+    join,
+    open_edges,
+    relax,
+    split_corners,
+    subdivide,
+    triangulate,
+    vertex_normals,
+)
 from avatars.spec import Garment, rgb
 
+_ARM = {side: (f"{side}Arm", f"{side}ForeArm", f"{side}Hand") for side in ("Left", "Right")}
 _TILE = 0.06  # metres of cloth a texture covers
 
 
@@ -33,10 +43,12 @@ def _cloth(posed: PosedBody) -> Surface:
     return Surface("Cloth", "Cloth", points, np.zeros((len(points), 2)), weights, triangles)
 
 
-def _neckline(p: Floats, marks: Landmarks, low: float, scoop: float) -> Floats:
-    """Above zero inside the neck opening: a plane that falls to the front, with a scoop in the middle."""
+def _neckline(p: Floats, marks: Landmarks, low: float, scoop: float, reach: float) -> Floats:
+    """Above zero inside the neck opening: above a plane that falls to the front, and near the neck's axis."""
     dip = scoop * np.exp(-((p[:, 0] / 0.07) ** 2)) * np.clip((p[:, 2] - 0.0) / 0.05, 0, 1)
-    return np.asarray(p[:, 1] - (marks.neck[1] + 0.006 - low - 0.42 * p[:, 2] - dip))
+    plane = p[:, 1] - (marks.neck[1] + 0.006 - low - 0.42 * p[:, 2] - dip)
+    axis = np.hypot(p[:, 0], (p[:, 2] - marks.neck[2] - 0.012) * np.where(p[:, 2] > 0.03, 0.6, 1.0))
+    return np.asarray(np.minimum(plane, (reach - axis) * 0.8))
 
 
 def _arm_reach(p: Floats, weights: Floats, posed: PosedBody) -> Floats:
@@ -45,7 +57,7 @@ def _arm_reach(p: Floats, weights: Floats, posed: PosedBody) -> Floats:
     out = np.full(len(p), -1.0)
     for side in ("Left", "Right"):
         arm, fore, hand = (rig.heads[rig.index(side + b)] for b in ("Arm", "ForeArm", "Hand"))
-        columns = [rig.index(side + b) for b in ("Arm", "ForeArm", "Hand")]
+        columns = [n for n, bone in enumerate(rig.names) if bone.startswith(_ARM[side])]
         on_arm = weights[:, columns].sum(1) > 0.5
         upper = ((p - arm) @ (fore - arm)) / ((fore - arm) @ (fore - arm))
         lower = ((p - fore) @ (hand - fore)) / ((hand - fore) @ (hand - fore))
@@ -59,7 +71,7 @@ def _front_opening(p: Floats, marks: Landmarks) -> Floats:
     button = marks.neck[1] - 0.30
     up = np.clip((p[:, 1] - button) / 0.29, 0, 1)
     down = np.clip((button - 0.03 - p[:, 1]) / 0.25, 0, 1)
-    return np.asarray(0.004 + 0.066 * up**0.9 + 0.05 * down**1.6)
+    return np.asarray(-0.004 + 0.070 * up**0.9 + 0.05 * down**1.6)
 
 
 def covered(kind: str, p: Floats, weights: Floats, posed: PosedBody, marks: Landmarks) -> Floats:
@@ -69,9 +81,9 @@ def covered(kind: str, p: Floats, weights: Floats, posed: PosedBody, marks: Land
     arm = _arm_reach(p, weights, posed)
     hem = np.where(arm > -1, -1.0, hem)
     if kind == "tee":
-        return np.asarray(np.maximum.reduce([_neckline(p, marks, 0.006, 0.012), hem, (arm - 0.55) * 0.25]))
+        return np.asarray(np.maximum.reduce([_neckline(p, marks, 0.010, 0.012, 0.098), hem, (arm - 0.55) * 0.25]))
     front = np.where((p[:, 2] > 0.0) & (arm < 0), _front_opening(p, marks) - np.abs(p[:, 0]), -1.0)
-    return np.asarray(np.maximum.reduce([_neckline(p, marks, 0.008, 0.0), hem, (arm - 1.97) * 0.25, front]))
+    return np.asarray(np.maximum.reduce([_neckline(p, marks, 0.004, 0.0, 0.083), hem, (arm - 1.97) * 0.25, front]))
 
 
 def dress(posed: PosedBody, marks: Landmarks, garments: tuple[Garment, ...]) -> list[Surface]:
@@ -80,11 +92,12 @@ def dress(posed: PosedBody, marks: Landmarks, garments: tuple[Garment, ...]) -> 
     out: list[Surface] = []
     kinds = [g.kind for g in garments]
     for number, garment in enumerate(garments):
-        lift = 0.004 + 0.007 * number
-        shaped = subdivide(cloth) if garment.kind == "blazer" else cloth
+        lift = 0.003 + 0.006 * number
+        shaped = subdivide(cloth)
         normals = vertex_normals(shaped.points, shaped.triangles)
         folds = 0.0022 * noise3(shaped.points * [1, 0.45, 1], 0.05, 61 + number) * (0.4 + 0.6 * number)
         shaped = replace(shaped, points=shaped.points + normals * (lift + folds)[:, None])
+        shaped = replace(shaped, normals=vertex_normals(shaped.points, shaped.triangles))
         cut = clip_surface(shaped, covered(garment.kind, shaped.points, shaped.weights, posed, marks))
         name = "Top" if garment.kind == "tee" else "Jacket"
         cut = replace(cut, name=name, material=name)
@@ -94,50 +107,47 @@ def dress(posed: PosedBody, marks: Landmarks, garments: tuple[Garment, ...]) -> 
         parts = [_hem(cut)]
         if garment.kind == "blazer":
             parts += _lapels(cut, marks)
-        out.append(_lay_out(_join(parts)))
+        out.append(_lay_out(join(parts)))
     return out
 
 
 def _under_blazer(s: Surface, posed: PosedBody, marks: Landmarks) -> Bools:
     p = s.points
     away = np.abs(p[:, 0]) > _front_opening(p, marks) + 0.035
-    deep = _neckline(p, marks, 0.008, 0.0) < -0.04
+    deep = _neckline(p, marks, 0.004, 0.0, 0.083) < -0.04
     behind = p[:, 2] < 0.0
     return np.asarray(deep & (away | behind))
 
 
 def _hem(s: Surface, depth: float = 0.012, thick: float = 0.0035) -> Surface:
     """Turns open edges inwards, so that the cloth shows a thickness."""
+    assert s.normals is not None
     edges = open_edges(s.triangles)
     rim = np.unique(edges)
-    normals = smooth_normals(s.points, s.triangles)
     inward = np.zeros_like(s.points)
-    count = np.zeros(len(s.points))
-    for k in range(3):
-        middle = s.points[s.triangles].mean(1)
-        np.add.at(inward, s.triangles[:, k], middle - s.points[s.triangles[:, k]])
-        np.add.at(count, s.triangles[:, k], 1)
+    along = s.points[edges[:, 1]] - s.points[edges[:, 0]]
+    for k in range(2):
+        np.add.at(inward, edges[:, k], np.cross(s.normals[edges[:, k]], along))
     inward /= np.maximum(np.linalg.norm(inward, axis=1, keepdims=True), 1e-9)
-    rings = [s.points[rim]]
-    rings.append(s.points[rim] - normals[rim] * thick - inward[rim] * 0.0005)
-    rings.append(s.points[rim] - normals[rim] * thick * 1.4 + inward[rim] * depth)
+    edge, up, into = s.points[rim], s.normals[rim], inward[rim]
+    rings = [edge, edge - up * thick * 0.5 - into * 0.0012, edge - up * thick, edge - up * thick * 1.3 + into * depth]
     place = np.zeros(len(s.points), np.int64)
-    base = len(s.points)
     place[rim] = np.arange(len(rim))
-    points = np.concatenate([s.points, *rings])
-    weights = np.concatenate([s.weights, *[s.weights[rim]] * 3])
+    base, n = len(s.points), len(rim)
     triangles = [s.triangles]
-    for ring in range(2):
-        a = base + ring * len(rim) + place[edges[:, 0]]
-        b = base + ring * len(rim) + place[edges[:, 1]]
-        triangles += [np.stack([a, a + len(rim), b], 1), np.stack([b, a + len(rim), b + len(rim)], 1)]
+    for ring in range(len(rings) - 1):
+        a, b = (base + ring * n + place[edges[:, k]] for k in range(2))
+        triangles += [np.stack([a, a + n, b], 1), np.stack([b, a + n, b + n], 1)]
+    points = np.concatenate([s.points, *rings])
+    all_triangles = np.concatenate(triangles)
+    lip = vertex_normals(points, all_triangles)[base:]
     return replace(
         s,
         points=points,
-        weights=weights,
-        triangles=np.concatenate(triangles),
+        weights=np.concatenate([s.weights, *[s.weights[rim]] * len(rings)]),
+        triangles=all_triangles,
         uvs=np.zeros((len(points), 2)),
-        normals=None,
+        normals=np.concatenate([s.normals, lip]),
     )
 
 
@@ -149,23 +159,12 @@ def _lapels(s: Surface, marks: Landmarks) -> list[Surface]:
     width = 0.072 * np.sin(np.pi * 0.5 * up**0.8)
     notch = 0.030 * np.exp(-(((p[:, 1] - (marks.neck[1] - 0.055)) / 0.009) ** 2))
     front = np.where((p[:, 2] > 0.01) & (up > 0), np.abs(p[:, 0]) - _front_opening(p, marks) - width + notch, 1.0)
-    collar = -_neckline(p, marks, 0.008, 0.0) - 0.034
+    collar = -_neckline(p, marks, 0.004, 0.0, 0.083) - 0.034
     collar = np.where(p[:, 2] > 0.03, np.maximum(collar, 0.008), collar)
     strip = clip_surface(s, np.minimum(front, collar))
-    normals = smooth_normals(strip.points, strip.triangles)
-    strip = replace(strip, points=strip.points + normals * 0.0055, normals=None)
+    assert strip.normals is not None
+    strip = replace(strip, points=strip.points + strip.normals * 0.0055)
     return [_hem(strip, 0.004, 0.005)]
-
-
-def _join(parts: list[Surface]) -> Surface:
-    shift = np.cumsum([0, *[len(s.points) for s in parts[:-1]]])
-    return replace(
-        parts[0],
-        points=np.concatenate([s.points for s in parts]),
-        uvs=np.concatenate([s.uvs for s in parts]),
-        weights=np.concatenate([s.weights for s in parts]),
-        triangles=np.concatenate([s.triangles + n for s, n in zip(parts, shift, strict=True)]),
-    )
 
 
 def _lay_out(s: Surface) -> Surface:
@@ -205,7 +204,7 @@ def hide_body(body: Surface, posed: PosedBody, marks: Landmarks, garments: tuple
     """Which triangles of the body stay: those that no garment covers with a margin."""
     hidden = np.zeros(len(body.points), bool)
     for garment in garments:
-        hidden |= covered(garment.kind, body.points, body.weights, posed, marks) < -0.022
+        hidden |= covered(garment.kind, body.points, body.weights, posed, marks) < -0.014
     low = body.points[:, 1] < posed.skeleton.heads[posed.skeleton.index("Hips"), 1] - 0.02
     low &= _arm_reach(body.points, body.weights, posed) < 0
     return np.asarray(~(hidden | low)[body.triangles].all(1))

@@ -69,12 +69,12 @@ def _look_angle(posed: PosedBody, morph: str, side: str, radius: float) -> float
     """Degrees the face unit turns the eye: the front vertices' travel over the radius."""
     rows = posed.mesh.group_vertices(f"helper-{side}-eye")
     front = rows[np.argsort(posed.vertices[rows, 2])[-8:]]
-    travel = np.linalg.norm(posed.morphs[morph][front, :2].mean(0))
+    travel = float(np.linalg.norm(posed.morphs[morph][front, :2].mean(0)))
     return float(np.degrees(np.arcsin(min(0.6, travel / radius))))
 
 
-def _ball(radius: float, rings: int = 26, sectors: int = 36) -> tuple[Floats, Floats, Floats]:
-    theta = np.concatenate([np.linspace(0, IRIS, 11), np.linspace(IRIS, _EDGE, rings - 10)[1:]])
+def _ball(radius: float, rings: int = 20, sectors: int = 32) -> tuple[Floats, Floats, Floats]:
+    theta = np.concatenate([np.linspace(0, IRIS, 9), np.linspace(IRIS, _EDGE, rings - 8)[1:]])
     phi = np.linspace(0, 2 * np.pi, sectors, endpoint=False)
     bulge = 0.00055 * np.clip(1 - (theta / (IRIS * 1.1)) ** 2, 0, 1) ** 1.2
     r = radius - 0.00025 + bulge
@@ -97,7 +97,8 @@ def _texture_radius(theta: Floats) -> Floats:
 
 
 def eye_texture(look: Eyes, size: int = 512) -> Image:
-    """Sclera with a soft lid shadow and faint veins; iris with fibres, collarette, limbal ring and pupil."""
+    """Sclera with a soft lid shadow and faint veins; iris with fibres, collarette, limbal ring, pupil
+    and a catchlight."""
     axis = (np.arange(size) + 0.5) / size * 2 - 1
     x, y = np.meshgrid(axis, -axis)
     r = np.hypot(x, y)
@@ -133,7 +134,11 @@ def eye_texture(look: Eyes, size: int = 512) -> Image:
     blend = (blend * blend * (3 - 2 * blend))[..., None]
     pixels = iris * blend + white * (1 - blend)
     shade = 1 - 0.5 * np.clip((y - 0.16) / 0.42, 0, 1) ** 1.1 - 0.12 * np.clip((-y - 0.3) / 0.4, 0, 1)
-    return jpeg("eye", pixels * shade[..., None], 90)
+    pixels = pixels * shade[..., None]
+    glint = np.exp(-((((x - 0.13) / 0.055) ** 2 + ((y - 0.17) / 0.075) ** 2) ** 1.5))
+    glint += 0.25 * np.exp(-((((x + 0.16) / 0.05) ** 2 + ((y + 0.17) / 0.05) ** 2) ** 1.5))
+    pixels = pixels + (1 - pixels) * 0.75 * np.clip(glint, 0, 1)[..., None]
+    return jpeg("eye", pixels, 90)
 
 
 def eye_material(look: Eyes) -> Material:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,12 +11,12 @@ from avatars.builder.hull import Hull
 from avatars.builder.landmarks import Landmarks
 from avatars.builder.raster import noise3
 from avatars.builder.rig import Skeleton
-from avatars.builder.surface import Surface
+from avatars.builder.surface import Surface, keep_triangles, smooth_normals
 from avatars.spec import Hair
 
 VARIANTS = 6
 WISPS = 2
-_SEGMENTS = 11
+_SEGMENTS = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Style:
 
 
 STYLES = {
-    "bob": Style(430, 0.008, 46, 0.55, (0.004, 0.019), 0.30, 0.027, 0.5, True),
+    "bob": Style(285, 0.008, 46, 0.55, (0.004, 0.018), 0.12, 0.027, 0.9, True),
     "short": Style(760, 0.005, 12, 0.10, (0.002, 0.014), 0.45, 0.013, 0.0, False),
 }
 
@@ -48,7 +48,7 @@ def scalp_cover(position: Floats, marks: Landmarks) -> Floats:
     line = np.interp(
         np.degrees(angle),
         [0, 20, 38, 52, 64, 76, 86, 96, 110, 130, 180],
-        [0.046, 0.047, 0.042, 0.028, 0.006, -0.022, -0.030, -0.002, -0.062, -0.078, -0.082],
+        [0.041, 0.042, 0.037, 0.024, 0.004, -0.022, -0.030, -0.002, -0.062, -0.078, -0.082],
     )
     return (y - line) / 0.012
 
@@ -59,7 +59,16 @@ def grow_hair(hair: Hair, marks: Landmarks, hull: Hull, skeleton: Skeleton, seed
     rng = np.random.default_rng(seed)
     roots = _roots(style.cards, marks, hull, rng)
     layer = rng.permutation(len(roots)) / len(roots)
-    paths = _grow(roots, layer, hair, style, marks, hull, rng)
+    paths = _grow(roots, 0.75, layer, hair, style, marks, hull, rng)
+    if style.hangs:
+        for sweep in (1.5, 3.0, 6.0):
+            across = np.array([_crosses_face(path, marks) for path in paths])
+            if not across.any():
+                break
+            again = iter(_grow(roots[across], sweep, layer[across], hair, style, marks, hull, rng))
+            paths = [next(again) if wrong else path for path, wrong in zip(paths, across, strict=True)]
+        beside = np.array([not _crosses_face(path, marks) for path in paths])
+        paths, layer = [p for p, ok in zip(paths, beside, strict=True) if ok], layer[beside]
     return _cards(paths, layer, style, hair, hull, skeleton, rng)
 
 
@@ -76,8 +85,16 @@ def _roots(count: int, marks: Landmarks, hull: Hull, rng: np.random.Generator) -
 
 
 def _grow(
-    roots: Floats, layer: Floats, hair: Hair, style: Style, marks: Landmarks, hull: Hull, rng: np.random.Generator
+    roots: Floats,
+    sweep: float,
+    layer: Floats,
+    hair: Hair,
+    style: Style,
+    marks: Landmarks,
+    hull: Hull,
+    rng: np.random.Generator,
 ) -> list[Floats]:
+    """Strand paths from roots. `sweep` is how strongly hair near the forehead is combed back."""
     part_x = hair.parting * 0.075
     front = hull.surface(np.array([part_x, 0.062, 0.075]))
     whorl = hull.surface(np.array([part_x * 0.35, 0.075, -0.055]))
@@ -88,7 +105,7 @@ def _grow(
     away -= normal * (away * normal).sum(1, keepdims=True)
     away /= np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-6)
     ahead = np.clip((roots[:, 2] - marks.skull[2] - 0.02) / 0.06, 0, 1)[:, None]
-    flow = away + ahead * np.array([0.0, 0.15, -0.75])
+    flow = away + ahead * np.array([0.0, 0.15, -1.0]) * sweep
     if not style.hangs:
         flow = away * [0.8, 0.2, 0.3] + np.array([0.0, 0.1, 0.5]) * np.clip(1.2 - ahead, 0, 1)
     flow -= normal * (flow * normal).sum(1, keepdims=True)
@@ -98,7 +115,7 @@ def _grow(
 
     offset = (style.lift[0] + (style.lift[1] - style.lift[0]) * layer) * hair.volume
     cut = marks.crown[1] - hair.length / 100 + rng.normal(0, 0.005, len(roots)) - 0.012 * (1 - layer)
-    point = roots - normal * 0.002
+    point = roots - normal * 0.003
     track = [point]
     for n in range(style.steps):
         s = n * style.step
@@ -150,6 +167,20 @@ def _clear_face(point: Floats, marks: Landmarks) -> Floats:
     return out
 
 
+def _crosses_face(path: Floats, marks: Landmarks) -> bool:
+    """Whether a strand hangs over forehead, eyes or mouth."""
+    half = np.interp(
+        path[:, 1],
+        [marks.chin[1], marks.eye[1] - 0.02, marks.eye[1] + 0.03, marks.eye[1] + 0.062],
+        [0.048, 0.058, 0.058, 0.022],
+    )
+    low = path[:, 1] < marks.eye[1] + 0.062
+    before = (path[:, 1] < marks.eye[1] + 0.03) & (path[:, 2] > marks.eye[2] - 0.004)
+    if before.any():
+        return True
+    return bool((low & (path[:, 2] > marks.skull[2] + 0.042) & (np.abs(path[:, 0]) < half)).any())
+
+
 def _smooth(path: Floats, rounds: int) -> Floats:
     for _ in range(rounds):
         path = path.copy()
@@ -190,7 +221,7 @@ def _cards(
     twist = rng.normal(0, 0.22, (count, 1, 1))
     side = side * np.cos(twist) + front * np.sin(twist)
     v = np.linspace(0, 1, m)
-    profile = np.interp(v, [0, 0.25, 0.7, 1.0], [0.75, 1.0, 1.0, 0.75])
+    profile = np.interp(v, [0, 0.2, 0.7, 1.0], [0.6, 1.0, 1.0, 0.8])
     width = style.width * rng.uniform(0.75, 1.2, (count, 1)) * profile[None]
     columns = np.array([-0.5, 0.0, 0.5])
     sink = np.array([0.10, 0.0, 0.10])
@@ -201,7 +232,7 @@ def _cards(
     )
     normals = out[:, :, None] * 0.8 + front[:, :, None] * 0.35 + side[:, :, None] * (columns * 0.7)[:, None]
     normals /= np.linalg.norm(normals, axis=3, keepdims=True)
-    wispy = (layer > 0.8) & (rng.random(count) < 0.6)
+    wispy = (layer > 0.85) & (rng.random(count) < 0.6)
     variant = np.where(
         wispy, VARIANTS - WISPS + rng.integers(0, WISPS, count), rng.integers(0, VARIANTS - WISPS, count)
     )
@@ -222,5 +253,29 @@ def _cards(
         skeleton.rigid(len(flat_points), "Head"),
         triangles,
         normals=normals.reshape(-1, 3),
-        shade=np.broadcast_to(((0.60 + 0.30 * layer) * locks)[:, None, None], (count, m, 3)).ravel(),
+        shade=np.broadcast_to(((0.68 + 0.32 * layer) * locks)[:, None, None], (count, m, 3)).ravel(),
+    )
+
+
+def scalp_cap(face: Surface, hair: Hair, marks: Landmarks) -> Surface:
+    """The scalp once more, a little lifted and combed away from the parting, so that no gap between cards is bald."""
+    inside = scalp_cover(face.points, marks)
+    s = keep_triangles(replace(face, morphs={}, shade=inside), (inside[face.triangles] > 0.35).all(1))
+    assert s.shade is not None
+    normals = smooth_normals(s.points, s.triangles)
+    rel = s.points - marks.skull
+    across = np.abs(rel[:, 0] - hair.parting * 0.075)
+    u = (0.02 + 0.62 * np.clip((rel[:, 2] + 0.10) / 0.19, 0, 1)) * (VARIANTS - WISPS) / VARIANTS * 1.5
+    uvs = np.stack([np.clip(u, 0, 1), 0.12 + 0.5 * np.clip(across / 0.16, 0, 1)], 1)
+    lift = 0.0028 * np.clip((s.shade - 0.35) / 0.8, 0.15, 1)
+    return replace(
+        s,
+        name="Hair",
+        material="Hair",
+        points=s.points + normals * lift[:, None],
+        normals=normals,
+        uvs=uvs,
+        shade=np.full(len(s.points), 0.62),
+        source=None,
+        coord=None,
     )

@@ -19,7 +19,7 @@ def hair_material(hair: Hair, width: int = 768, height: int = 512) -> Material:
     relief = np.zeros((height, width))
     v = np.linspace(0, 1, height)
     column = width // VARIANTS
-    xs = np.arange(column)
+    xs = np.arange(column, dtype=np.float64)
     for n in range(VARIANTS):
         place = slice(n * column, (n + 1) * column)
         a, t, b = _variant(rng, xs, v, column, n < VARIANTS - WISPS)
@@ -27,7 +27,7 @@ def hair_material(hair: Hair, width: int = 768, height: int = 512) -> Material:
     root, tip = np.array(rgb(hair.colour)), np.array(rgb(hair.tips))
     along = np.clip((v - 0.15) / 0.8, 0, 1)[:, None, None]
     colour = root * (1 - along) + tip * along
-    colour = colour * (1 + 0.60 * tone[..., None]) * (0.78 + 0.22 * np.clip(v / 0.2, 0, 1))[:, None, None]
+    colour = colour * (1 + 0.60 * tone[..., None]) * (0.88 + 0.12 * np.clip(v / 0.2, 0, 1))[:, None, None]
     pixels = np.concatenate([np.clip(colour, 0, 1), alpha[..., None]], 2)
     slope = np.clip(np.gradient(blur(relief, 0.7), axis=1) * 2.0, -0.4, 0.4)
     normal = np.stack([-slope, np.zeros_like(slope), np.ones_like(slope)], -1)
@@ -60,10 +60,11 @@ def _variant(
         phase = rng.uniform(0, 6.3)
         x = (home + drift * v**1.5 + wave * np.sin(v * 9 + phase)) * column
         edge = abs(home - 0.5) * 2
+        start = abs(rng.normal(0, 0.022)) + 0.03 * edge**2
         end = np.clip(1.03 - 0.30 * edge**2 * rng.uniform(0.3, 1.3) - abs(rng.normal(0, 0.06)), 0.45, 1.0)
         width = rng.uniform(1.2, 2.6) * np.clip((end - v) / 0.25, 0, 1) ** 0.6
         near = np.abs(xs[None] - x[:, None])
-        body = np.clip(width[:, None] + 0.6 - near, 0, 1) * (v < end)[:, None]
+        body = np.clip(width[:, None] + 0.6 - near, 0, 1) * ((v < end) & (v > start))[:, None]
         shade = rng.normal(0, 0.17) + 0.22 * clumps[int(home * 63)]
         hit = body > 0.3
         tone[hit] = shade + 0.05 * np.sin(v * 5 + phase)[:, None].repeat(column, 1)[hit]

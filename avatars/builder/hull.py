@@ -63,9 +63,10 @@ class Hull:
         return np.asarray(n / np.maximum(np.linalg.norm(n, axis=-1, keepdims=True), 1e-12))
 
 
-def head_hull(centre: Floats, points: Floats, triangles: Ints) -> Hull:
-    """Measures the shell of a head surface."""
+def head_hull(centre: Floats, points: Floats, triangles: Ints, pressed: float) -> Hull:
+    """Measures the shell of a head surface; ears count only as far as hair presses them to the head."""
     cloud = spread_points(points, triangles, 0.003) - centre
+    cloud[:, 0] = np.clip(cloud[:, 0], -pressed, pressed)
     length = np.linalg.norm(cloud, axis=1)
     row = np.clip(np.arccos(cloud[:, 1] / length) / np.pi * _ROWS, 0, _ROWS - 1).astype(np.int64)
     column = ((np.arctan2(cloud[:, 0], cloud[:, 2]) / (2 * np.pi) + 0.5) * _COLUMNS).astype(np.int64) % _COLUMNS

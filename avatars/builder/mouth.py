@@ -13,9 +13,9 @@ from avatars.builder.raster import jpeg
 from avatars.builder.rig import PosedBody
 from avatars.builder.surface import Surface
 
-# Widths of half an arch in millimetres from the middle outwards: two incisors, canine, two premolars, two molars.
-_UPPER = ((8.6, 10.2), (6.8, 9.4), (7.6, 9.9), (7.0, 8.4), (6.8, 7.8), (9.6, 7.2), (9.2, 6.8))
-_LOWER = ((5.6, 8.6), (6.2, 8.7), (6.9, 9.3), (7.0, 8.2), (7.1, 7.6), (10.0, 7.0), (9.6, 6.6))
+# Widths of half an arch in millimetres from the middle outwards: two incisors, canine, two premolars, a molar.
+_UPPER = ((8.6, 10.2), (6.8, 9.4), (7.6, 9.9), (7.0, 8.4), (6.8, 7.8), (9.6, 7.2))
+_LOWER = ((5.6, 8.6), (6.2, 8.7), (6.9, 9.3), (7.0, 8.2), (7.1, 7.6), (10.0, 7.0))
 
 
 def teeth(posed: PosedBody) -> Surface:
@@ -34,7 +34,7 @@ def teeth(posed: PosedBody) -> Surface:
         triangles.append(tri + shift)
         weights.append(posed.skeleton.rigid(len(p), bone))
         depth = np.clip((p[:, 2] - p[:, 2].min()) / np.ptp(p[:, 2]), 0, 1)
-        shade.append(0.12 + 0.88 * depth**1.6)
+        shade.append(0.06 + 0.94 * np.clip((depth - 0.6) / 0.34, 0, 1) ** 1.5)
         helper = np.c_[posed.vertices[rows], np.ones(len(rows))]
         for name, offsets in posed.morphs.items():
             fit = np.linalg.lstsq(helper, offsets[rows], rcond=None)[0]
@@ -64,7 +64,7 @@ def _arch(helper: Floats, sizes: tuple[tuple[float, float], ...], up: float) -> 
     cx = half * np.sin(phi) ** (2 / 2.15)
     cz = back + (front - back) * np.cos(phi) ** (2 / 2.15)
     arc = np.concatenate([[0], np.cumsum(np.hypot(np.diff(cx), np.diff(cz)))])
-    scale = 0.86 * arc[-1] / sum(w for w, _ in sizes)
+    scale = 0.74 * arc[-1] / sum(w for w, _ in sizes)
     points, uvs, triangles = [], [], []
     shift = 0
     place = 0.0
@@ -94,25 +94,25 @@ def _arch(helper: Floats, sizes: tuple[tuple[float, float], ...], up: float) -> 
 
 def _tooth(width: float, height: float, depth: float, up: float) -> tuple[Floats, Floats, Ints]:
     """A rounded crown standing on y = 0 (the biting edge), as rings from edge to root; axes: along, up, out."""
-    rings = np.array([0.0, 0.02, 0.10, 0.3, 0.55, 0.8, 1.0])
-    wide = np.array([0.72, 0.88, 0.97, 1.0, 0.97, 0.90, 0.80])
-    thick = np.array([0.22, 0.34, 0.48, 0.72, 0.9, 1.0, 0.95])
-    lean = np.array([-0.02, 0.0, 0.02, 0.04, 0.03, 0.0, -0.05])
-    angle = np.linspace(0, 2 * np.pi, 12, endpoint=False)
+    rings = np.array([0.0, 0.03, 0.12, 0.4, 0.75, 1.0])
+    wide = np.array([0.74, 0.90, 0.98, 1.0, 0.92, 0.80])
+    thick = np.array([0.22, 0.36, 0.50, 0.8, 1.0, 0.95])
+    lean = np.array([-0.02, 0.0, 0.02, 0.04, 0.0, -0.05])
+    angle = np.linspace(0, 2 * np.pi, 10, endpoint=False)
     cos, sin = np.cos(angle), np.sin(angle)
     sx = np.sign(cos) * np.abs(cos) ** 0.6 * width / 2
     sz = np.sign(sin) * np.abs(sin) ** 0.75 * depth / 2
     rows = []
     for y, a, b, c in zip(rings, wide, thick, lean, strict=True):
-        rows.append(np.stack([sx * a, np.full(12, y * height), sz * b + c * depth + depth * 0.5 * (b - 1)], 1))
+        rows.append(np.stack([sx * a, np.full(10, y * height), sz * b + c * depth + depth * 0.5 * (b - 1)], 1))
     rows.append(np.stack([np.zeros(1), np.zeros(1), np.array([rows[0][:, 2].mean()])], 1))
     p = np.concatenate(rows)
-    i, j = np.meshgrid(np.arange(len(rings) - 1), np.arange(12), indexing="ij")
-    k = (j + 1) % 12
-    a, b, c, d = i * 12 + j, i * 12 + k, (i + 1) * 12 + j, (i + 1) * 12 + k
+    ring = np.arange(10)
+    i, j = np.meshgrid(np.arange(len(rings) - 1), ring, indexing="ij")
+    k = (j + 1) % 10
+    a, b, c, d = i * 10 + j, i * 10 + k, (i + 1) * 10 + j, (i + 1) * 10 + k
     tri = [np.stack([a, b, d], -1).reshape(-1, 3), np.stack([a, d, c], -1).reshape(-1, 3)]
-    j = np.arange(12)
-    tri.append(np.stack([np.full(12, len(rings) * 12), (j + 1) % 12, j], -1))
+    tri.append(np.stack([np.full(10, len(rings) * 10), (ring + 1) % 10, ring], -1))
     uv = np.stack([np.full(len(p), 0.25), 1 - np.clip(p[:, 1] / height, 0.02, 0.98)], 1)
     return p, uv, np.concatenate(tri)
 
@@ -120,7 +120,7 @@ def _tooth(width: float, height: float, depth: float, up: float) -> tuple[Floats
 def _gum(arc: Floats, cx: Floats, cz: Floats, edge: float, up: float, scale: float) -> tuple[Floats, Floats, Ints]:
     """A band along the arch that covers the roots and closes the mouth behind the lips."""
     reach = 0.9 * arc[-1]
-    s = np.linspace(-reach, reach, 81)
+    s = np.linspace(-reach, reach, 57)
     x = np.sign(s) * np.interp(np.abs(s), arc, cx)
     z = np.interp(np.abs(s), arc, cz)
     tangent = np.stack([np.gradient(x), np.gradient(z)], 1)
@@ -167,7 +167,7 @@ def tongue(posed: PosedBody) -> Surface:
     """The base mesh's tongue; `shade` darkens it towards the throat."""
     s = surface_from(posed, "Tongue", "Tongue", posed.mesh.faces["helper-tongue"])
     z = s.points[:, 2]
-    return replace(s, shade=0.25 + 0.75 * np.clip((z - z.min()) / np.ptp(z), 0, 1) ** 1.3)
+    return replace(s, shade=0.10 + 0.90 * np.clip((z - z.min()) / np.ptp(z), 0, 1) ** 2.2)
 
 
 def tongue_material() -> Material:

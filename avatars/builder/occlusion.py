@@ -8,14 +8,16 @@ from avatars.builder.basemesh import Floats, Ints
 from avatars.builder.surface import Surface
 
 
-def sky_visibility(surfaces: list[Surface], blockers: list[Surface], directions: int = 64) -> list[Floats]:
+def sky_visibility(
+    surfaces: list[Surface], blockers: list[Surface], cell: float = 0.005, directions: int = 64
+) -> list[Floats]:
     """For each surface, the share (n,) of a hemisphere of sky (and some ground) that no blocker hides.
 
     Depth buffers of points sampled on the blockers' triangles, seen from evenly spread directions.
     """
-    cell, bias = 0.005, 0.008
+    bias = 0.003 + cell
     cloud = np.concatenate([spread_points(s.points, s.triangles, cell) for s in blockers])
-    cloud = np.unique(np.round(cloud / (cell / 2)).astype(np.int32), axis=0) * (cell / 2)
+    cloud = np.unique(np.round(cloud / (cell * 0.7)).astype(np.int32), axis=0) * (cell * 0.7)
     k = np.arange(directions) + 0.5
     y = 1 - 1.35 * k / directions
     angle = np.pi * (1 + 5**0.5) * k

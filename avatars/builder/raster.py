@@ -10,6 +10,8 @@ from PIL import Image as Pillow
 from avatars.builder.basemesh import Bools, Floats, Ints
 from avatars.builder.gltf import Image
 
+_PRIMES = (73856093, 19349663, 83492791)
+
 
 def rasterise(uvs: Floats, triangles: Ints, values: Floats, size: int) -> tuple[Floats, Bools]:
     """Interpolates `values` (n, k) over UV triangles onto a (size, size, k) image, and says which texels are covered.
@@ -88,18 +90,18 @@ def noise3(points: Floats, scale: float, seed: int) -> Floats:
     table = np.random.default_rng(seed).uniform(-1, 1, 4096)
     cell = points / scale
     base = np.floor(cell).astype(np.int64)
-    f = cell - base
+    f = (cell - base).astype(np.float32)
     f = f * f * (3 - 2 * f)
-    out = np.zeros(points.shape[:-1])
+    table = table.astype(np.float32)
+    keys = [[(base[..., axis] + d) * prime for d in (0, 1)] for axis, prime in enumerate(_PRIMES)]
+    sides = [[1 - f[..., axis], f[..., axis]] for axis in range(3)]
+    out = np.zeros(points.shape[:-1], np.float32)
     for dx in (0, 1):
         for dy in (0, 1):
             for dz in (0, 1):
-                key = (base[..., 0] + dx) * 73856093 ^ (base[..., 1] + dy) * 19349663 ^ (base[..., 2] + dz) * 83492791
-                weight = 1.0
-                for axis, d in enumerate((dx, dy, dz)):
-                    weight = weight * (f[..., axis] if d else 1 - f[..., axis])
-                out += weight * table[(key ^ (key >> 13)) & 4095]
-    return out
+                key = keys[0][dx] ^ keys[1][dy] ^ keys[2][dz]
+                out += sides[0][dx] * sides[1][dy] * sides[2][dz] * table[(key ^ (key >> 13)) & 4095]
+    return out.astype(np.float64)
 
 
 def sample(image: Floats, x: Floats, y: Floats) -> Floats:

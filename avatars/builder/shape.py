@@ -21,6 +21,10 @@ _OPPOSITES = (
 )
 
 
+#: Share of `mouthClose` in the rest shape: the base mesh's lips stand a little apart at their corners.
+_REST_SEAL = 0.05
+
+
 @dataclass(frozen=True, slots=True)
 class Body:
     """Vertices of the shaped base mesh (v, 3) and its morph offsets: name to (v, 3). Decimetres."""
@@ -45,6 +49,9 @@ def shape_body(data: BodyData, recipe: Recipe) -> Body:
         offsets = np.zeros_like(vertices)
         offsets[target.indices] = target.offsets
         units[name] = offsets
+    vertices += _REST_SEAL * units["mouthClose"]
+    tongue = mesh.group_vertices("helper-tongue")
+    units["jawOpen"][tongue] += [0.0, -0.09, -0.03]
     units["tongueUp"] = _tongue_up(mesh, vertices)
     visemes = {
         name: np.sum([w * units[unit] for unit, w in parts.items()], axis=0) if parts else np.zeros_like(vertices)

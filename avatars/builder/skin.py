@@ -6,35 +6,39 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from avatars.builder.anatomy import face_islands
 from avatars.builder.basemesh import BodyData, Floats
 from avatars.builder.brows import brow_layer
 from avatars.builder.gltf import Material
 from avatars.builder.hair import scalp_cover
 from avatars.builder.landmarks import Landmarks
-from avatars.builder.raster import blur, jpeg, load_mask, noise3, normal_map, rasterise, sample
+from avatars.builder.raster import jpeg, load_mask, noise3, normal_map, rasterise, sample
+from avatars.builder.rig import PosedBody
 from avatars.builder.surface import Surface
 from avatars.spec import Recipe, rgb
 
-_HEAD_U, _HEAD_V = (0.636, 0.996), (0.146, 0.824)
 
-
-def head_uvs(uvs: Floats) -> Floats:
+def head_uvs(posed: PosedBody) -> Floats:
     """Repacks the base mesh's UV table for the face: more texels for eyes, nose and mouth, fewer for the scalp.
 
-    The head's island fills the square; the inside of the mouth goes into its empty lower left corner.
+    The head's island fills the square; the inside of the mouth and the eye sockets go into its empty corners.
     """
-    out = uvs.copy()
-    u, v = uvs[:, 0], uvs[:, 1]
-    head = (u > 0.63) & (v > 0.14) & (v < 0.83)
-    out[head, 0] = _stretch((u[head] - _HEAD_U[0]) / (_HEAD_U[1] - _HEAD_U[0]), 0.66, 0.17)
-    out[head, 1] = _stretch((v[head] - _HEAD_V[0]) / (_HEAD_V[1] - _HEAD_V[0]), 0.5, 0.16)
-    mouth = (u > 0.74) & (v < 0.14)
-    out[mouth, 0] = 0.004 + (u[mouth] - 0.75) / 0.18 * 0.1
-    out[mouth, 1] = 0.004 + v[mouth] / 0.14 * 0.08
-    eyes = (u < 0.16) & (v > 0.53) & (v < 0.65)
-    out[eyes, 0] = 0.004 + u[eyes] / 0.16 * 0.1
-    out[eyes, 1] = 0.996 - (0.65 - v[eyes]) / 0.12 * 0.08
+    out = posed.mesh.uvs.copy()
+    islands = face_islands(posed)
+    u, v = _fit(out[islands["head"]]).T
+    out[islands["head"]] = np.stack([_stretch(u, 0.66, 0.17), _stretch(v, 0.5, 0.16)], 1)
+    for name, corner, side in (
+        ("mouth", (0.0, 0.0), 0.10),
+        ("left socket", (0.0, 0.93), 0.07),
+        ("right socket", (0.08, 0.93), 0.07),
+    ):
+        out[islands[name]] = _fit(out[islands[name]]) * (side - 0.008) + corner + 0.004
     return out
+
+
+def _fit(uvs: Floats) -> Floats:
+    low, high = uvs.min(0), uvs.max(0)
+    return np.asarray((uvs - low) / (high - low))
 
 
 def _stretch(t: Floats, middle: float, width: float, gain: float = 2.2) -> Floats:
@@ -71,6 +75,10 @@ def _spot(p: Floats, at: Floats, reach: tuple[float, float, float]) -> Floats:
     return np.asarray(np.exp(-(d**2).sum(-1)))
 
 
+def _at(point: Floats, right: float, up: float, ahead: float) -> Floats:
+    return np.asarray(point + np.array([right, up, ahead]))
+
+
 def _mix(base: Floats, colour: Floats | tuple[float, float, float], amount: Floats) -> Floats:
     return np.asarray(base + (np.asarray(colour) - base) * amount[..., None])
 
@@ -89,19 +97,19 @@ def paint(
     colour *= (1 + 0.016 * fine)[..., None]
 
     red = tone * [0.98, 0.74, 0.70]
-    patches = 0.50 * skin.blush * _spot(p, marks.eye + [0.014, -0.040, -0.004], (0.023, 0.018, 0.03))
-    patches += 0.20 * skin.blush * _spot(p, marks.nose + [0, 0.0, -0.004], (0.013, 0.012, 0.016))
-    patches += 0.16 * skin.blush * _spot(p, marks.chin + [0, 0.005, 0.010], (0.018, 0.013, 0.02))
+    patches = 0.50 * skin.blush * _spot(p, _at(marks.eye, 0.014, -0.040, -0.004), (0.023, 0.018, 0.03))
+    patches += 0.20 * skin.blush * _spot(p, _at(marks.nose, 0, 0.0, -0.004), (0.013, 0.012, 0.016))
+    patches += 0.16 * skin.blush * _spot(p, _at(marks.chin, 0, 0.005, 0.010), (0.018, 0.013, 0.02))
     patches += 0.38 * _spot(p, marks.ear, (0.02, 0.035, 0.03))
     hands = np.clip((marks.neck[1] - 0.42 - p[..., 1]) / 0.2, 0, 1)
     patches += 0.22 * hands * (0.6 + 0.4 * low)
     colour = _mix(colour, red, np.clip(patches * (1 + 0.25 * mottle), 0, 1))
     pale = 0.22 * _spot(p, np.array([0, marks.eye[1] + 0.055, marks.eye[2] + 0.02]), (0.04, 0.022, 0.05))
-    pale += 0.18 * _spot(p, marks.nose + [0, 0.022, -0.01], (0.006, 0.02, 0.02))
+    pale += 0.18 * _spot(p, _at(marks.nose, 0, 0.022, -0.01), (0.006, 0.02, 0.02))
     colour = _mix(colour, np.clip(tone * [1.03, 1.04, 1.03], 0, 1), pale)
     if face:
-        socket = 0.30 * _spot(p, marks.eye + [0.0, 0.006, 0.014], (0.021, 0.010, 0.02))
-        socket += 0.22 * _spot(p, marks.eye + [-0.004, -0.016, 0.012], (0.015, 0.006, 0.02))
+        socket = 0.30 * _spot(p, _at(marks.eye, 0.0, 0.006, 0.014), (0.021, 0.010, 0.02))
+        socket += 0.22 * _spot(p, _at(marks.eye, -0.004, -0.016, 0.012), (0.015, 0.006, 0.02))
         colour = _mix(colour, tone * [0.80, 0.66, 0.64], socket)
         colour = _freckles(colour, c, marks, skin.freckles, tone)
     throat = np.clip((marks.chin[1] - 0.015 - p[..., 1]) / 0.03, 0, 1) * np.clip(
@@ -159,7 +167,7 @@ def _lips(
     inner = np.exp(-(((p[..., 1] - marks.mouth[1]) / 0.0032) ** 2))
     shade = lip * (1 + 0.05 * crease[..., None] + 0.03 * mottle[..., None])
     shade = shade * (1 - 0.30 * inner[..., None])
-    light = _spot(p, marks.mouth + [0.0, -0.0085, 0.0], (0.012, 0.003, 0.02))
+    light = _spot(p, _at(marks.mouth, 0.0, -0.0085, 0.0), (0.012, 0.003, 0.02))
     shade = shade * (1 + 0.10 * light[..., None])
     colour = _mix(colour, np.clip(shade, 0, 1), mask * (0.35 + 0.65 * recipe.skin.lip_depth))
     rough = rough - 0.17 * mask + 0.04 * mask * crease
@@ -171,8 +179,7 @@ def _freckles(colour: Floats, c: Canvas, marks: Landmarks, amount: float, tone: 
     size = 700
     picture = np.zeros((size, size))
     for _ in range(int(260 * amount)):
-        x, y = rng.normal(0, 0.030), rng.normal(0, 0.010)
-        j, i = int((y / 0.12 + 0.5) * size), int((x / 0.12 + 0.5) * size)
+        i, j = (int((rng.normal(0, spread) / 0.12 + 0.5) * size) for spread in (0.030, 0.010))
         if 8 < i < size - 8 and 8 < j < size - 8:
             r = rng.uniform(1.2, 3.4)
             yy, xx = np.mgrid[-7:8, -7:8]
@@ -216,12 +223,12 @@ def skin_material(
     key = name.lower()
     normal = None
     if face:
-        relief = normal_map(height, blur(c.position, 0.0) if False else c.position)
+        relief = normal_map(height, c.position)
         normal = jpeg(f"{key}-normal", relief, 80)
     return Material(
         name,
         roughness=1.0,
-        base=jpeg(f"{key}-colour", colour, 88),
+        base=jpeg(f"{key}-colour", colour, 91),
         normal=normal,
         normal_scale=0.9,
         roughness_map=jpeg(f"{key}-roughness", orm, 75),

@@ -133,6 +133,24 @@ def clip_surface(surface: Surface, value: Floats) -> Surface:
     return keep_triangles(grown, np.ones(len(grown.triangles), bool))
 
 
+def join(parts: list[Surface]) -> Surface:
+    """One surface of several that have no morphs; name and material are the first one's."""
+    shift = np.cumsum([0, *[len(s.points) for s in parts[:-1]]])
+    normals = [s.with_normals().normals for s in parts]
+    shades = [s.shade for s in parts]
+    return replace(
+        parts[0],
+        points=np.concatenate([s.points for s in parts]),
+        uvs=np.concatenate([s.uvs for s in parts]),
+        weights=np.concatenate([s.weights for s in parts]),
+        triangles=np.concatenate([s.triangles + n for s, n in zip(parts, shift, strict=True)]),
+        normals=np.concatenate([n for n in normals if n is not None]),
+        shade=None if shades[0] is None else np.concatenate([x for x in shades if x is not None]),
+        source=None,
+        coord=None,
+    )
+
+
 def open_edges(triangles: Ints) -> Ints:
     """Directed edges (e, 2) that belong to one triangle only."""
     edges = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])

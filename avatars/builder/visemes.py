@@ -10,13 +10,19 @@ def _both(name: str, weight: float) -> dict[str, float]:
 #: `tongueUp` is the builder's own shape: the tongue's tip lifted to the ridge behind the upper teeth.
 VISEMES: dict[str, dict[str, float]] = {
     "viseme_sil": {},
-    "viseme_PP": {**_both("mouthPress", 0.75), "mouthRollLower": 0.45, "mouthRollUpper": 0.35, "mouthPucker": 0.12},
+    "viseme_PP": {
+        **_both("mouthPress", 0.6),
+        "mouthClose": 0.07,
+        "mouthRollLower": 0.35,
+        "mouthRollUpper": 0.15,
+        "mouthPucker": 0.1,
+    },
     "viseme_FF": {
-        "jawOpen": 0.08,
+        "jawOpen": 0.06,
+        "mouthClose": 0.05,
         "mouthRollLower": 0.85,
-        "mouthShrugLower": 0.25,
-        **_both("mouthUpperUp", 0.4),
-        **_both("mouthPress", 0.15),
+        "mouthShrugLower": 0.2,
+        **_both("mouthUpperUp", 0.3),
     },
     "viseme_TH": {
         "jawOpen": 0.22,
@@ -75,6 +81,6 @@ VISEMES: dict[str, dict[str, float]] = {
         **_both("mouthUpperUp", 0.15),
         **_both("mouthLowerDown", 0.3),
     },
-    "viseme_O": {"jawOpen": 0.4, "mouthFunnel": 0.75, "mouthPucker": 0.3},
+    "viseme_O": {"jawOpen": 0.34, "mouthFunnel": 0.45, "mouthPucker": 0.55},
     "viseme_U": {"jawOpen": 0.16, "mouthPucker": 0.85, "mouthFunnel": 0.35},
 }
