@@ -94,6 +94,7 @@ export class Chat implements Panel {
     this.#visitor = new Visitor(shell.origin, config);
     this.#session = new Session(shell.origin, config, this.#visitor, {
       hello: () => this.#hello(),
+      heard: () => this.#sound.now(),
       locale: () => this.#locale,
       known: () => this.#recall(),
       phase: (phase, attempt) => {
@@ -285,11 +286,11 @@ export class Chat implements Panel {
 
   #started(ready: Ready, again: boolean): void {
     this.#scene.names(ready.face.names);
-    if (!ready.recovered) this.#sound.restart(ready.mic_next);
-    this.#server = null;
+    this.#sound.restart(ready.mic_next);
     this.#notices.connected();
-    if (!again) return this.#shell.emit("ready", { conversationId: ready.conversation_id });
-    if (ready.recovered) return;
+    if (!again) this.#shell.emit("ready", { conversationId: ready.conversation_id });
+    if (!again || ready.recovered) return;
+    this.#server = null;
     const missed = this.#streaming.size > 0 && this.#session.state.outbox.length === 0;
     this.#silence();
     this.#view.log.abandon();

@@ -93,6 +93,12 @@ test("a session that was not recovered starts its numbering anew", () => {
   assert.equal(state.lastSeq, 2);
 });
 
+test("a recovered session delivers what it missed, and not again what it had", () => {
+  const { commands } = run([txt(2), txt(3), { type: "dropped", roll: 0 }, { type: "timer", name: "retry" }, { type: "connected" },
+    { type: "ready", ready: ready({ seq: 5, recovered: true }) }, txt(3), txt(4), txt(5)], live());
+  assert.deepEqual(of(commands, "deliver").map((command) => command.payload.seq), [2, 3, 4, 5]);
+});
+
 test("backoff lies between 1 and 30 seconds and grows with each attempt", () => {
   for (let attempt = 0; attempt < 20; attempt++) {
     for (const roll of [0, 0.5, 1]) {

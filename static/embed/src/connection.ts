@@ -143,7 +143,7 @@ function begin(state: State, ready: Ready): [State, Command[]] {
     attempt: 0,
     retryMs: null,
     session: { sid: ready.sid, token: ready.token },
-    lastSeq: ready.recovered ? Math.max(state.lastSeq, seq) : seq,
+    lastSeq: ready.recovered ? state.lastSeq : seq,
     ackedSeq: ready.recovered ? state.ackedSeq : seq,
   };
   const commands: Command[] = [

@@ -65,10 +65,9 @@ export class Mic {
     return this.#samples;
   }
 
-  /** A new session counts from where the server says. */
-  restart(seq: number): void {
-    this.#seq = seq;
-    this.#samples = 0;
+  /** The session's input clock: the server has heard this many samples. */
+  restart(samples: number): void {
+    this.#samples = samples;
     this.#first = true;
   }
 

@@ -2,7 +2,7 @@
 
 import { initial, step, type Command, type Input, type Phase, type ServerEventName, type State, type TimerName } from "./connection";
 import type { BootConfig } from "./contract";
-import type { ClientEvents, Hello, Ready, Say, ServerEvents } from "./generated/wire";
+import { VERSION, type ClientEvents, type Hello, type Ready, type Say, type ServerEvents } from "./generated/wire";
 import { HEADER_BYTES, RID_AT } from "./media";
 import { Transport } from "./transport";
 import { ApiError, type Visitor } from "./visitor";
@@ -10,6 +10,8 @@ import { ApiError, type Visitor } from "./visitor";
 export interface SessionEvents {
   /** What this client can do and wants, asked at each hello. */
   hello(): Omit<Hello, "proto" | "chatbot_id" | "resume">;
+  /** What is being heard, by the page's numbering. */
+  heard(): { rid: number; t: number };
   locale(): string;
   /** The visitor is known; the socket comes next. */
   known(): Promise<void>;
@@ -37,6 +39,7 @@ export class Session {
   #tokenRefused = false;
   /** Responses of the sessions before this one: their numbers are shifted by it, so that they grow for as long as the page lives. */
   #before = 0;
+  #sid = "";
   #newest = 0;
 
   constructor(origin: string, config: BootConfig, visitor: Visitor, events: SessionEvents) {
@@ -125,10 +128,7 @@ export class Session {
       case "disconnect":
         return this.#transport.disconnect();
       case "hello":
-        return this.#transport.hello({ ...this.#events.hello(), proto: 1, chatbot_id: this.#config.id }, (ready) => {
-          this.#tokenRefused = false;
-          this.#step({ type: "ready", ready });
-        });
+        return this.#hello(command.resume);
       case "emit":
         return this.#transport.emit(command.name, command.payload);
       case "say":
@@ -147,13 +147,29 @@ export class Session {
       case "deliver":
         return this.#deliver(command.name, command.payload);
       case "started":
-        if (!command.ready.recovered) this.#before = this.#newest;
+        if (command.ready.sid !== this.#sid) this.#before = this.#newest;
+        this.#sid = command.ready.sid;
         return this.#events.started(command.ready, command.again);
       case "failed":
         return this.#events.failed(command.id);
       case "phase":
         return this.#events.phase(command.phase, this.#state.attempt);
     }
+  }
+
+  #hello(resume: Extract<Command, { do: "hello" }>["resume"]): void {
+    const { rid, t } = this.#events.heard();
+    const heard = rid > this.#before ? { rid: rid - this.#before, played: Math.round(t) } : {};
+    const hello: Hello = {
+      ...this.#events.hello(),
+      proto: VERSION,
+      chatbot_id: this.#config.id,
+      resume: resume && { ...resume, ...heard },
+    };
+    this.#transport.hello(hello, (ready) => {
+      this.#tokenRefused = false;
+      this.#step({ type: "ready", ready });
+    });
   }
 
   #deliver<E extends ServerEventName>(name: E, payload: ServerEvents[E]): void {

@@ -33,6 +33,8 @@ export class Sound {
   #blocked = false;
   #muted = false;
   #micWanted = false;
+  #samples = 0;
+  #told: Play | null = null;
 
   constructor(shell: Shell, events: SoundEvents) {
     this.#shell = shell;
@@ -105,9 +107,11 @@ export class Sound {
     return this.#voice?.player.stats() ?? null;
   }
 
-  /** A new session: its microphone counts from `seq`. */
-  restart(seq: number): void {
-    this.#voice?.mic.restart(seq);
+  /** A socket stands again: the microphone goes on from `samples`, and what was last heard is told once more. */
+  restart(samples: number): void {
+    this.#samples = samples;
+    this.#voice?.mic.restart(samples);
+    if (this.#told) this.#events.play(this.#told);
   }
 
   async toggleMic(): Promise<void> {
@@ -154,7 +158,7 @@ export class Sound {
       if (!context) throw new Error("this browser makes no audio context");
       const { Voice } = await import("./voice");
       const voice = await Voice.create(context, this.#shell.base, {
-        play: events.play,
+        play: (report) => events.play((this.#told = report)),
         frame: events.frame,
         level: events.level,
         barge: events.barge,
@@ -165,6 +169,7 @@ export class Sound {
       });
       this.#voice = voice;
       voice.player.mute(this.#muted);
+      voice.mic.restart(this.#samples);
       for (const frame of this.#early.splice(0)) this.push(frame);
       return voice;
     } catch {

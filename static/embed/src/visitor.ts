@@ -86,15 +86,17 @@ export class Visitor {
   async token(locale: string): Promise<string> {
     if (this.#token && this.#token.until > Date.now() + EARLY_MS) return this.#token.value;
     const stored = this.#read();
-    const answer = await request<VisitorToken>(`${this.#origin}/api/v1/auth/visitor-token`, {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({
-        chatbot_id: this.#config.id,
-        ...(stored.visitor ? { visitor_id: stored.visitor } : {}),
-        locale,
-        page_url: location.origin + location.pathname,
-      }),
+    const ask = (visitor_id?: string): Promise<VisitorToken> =>
+      request(`${this.#origin}/api/v1/auth/visitor-token`, {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({ chatbot_id: this.#config.id, visitor_id, locale, page_url: location.origin + location.pathname }),
+      });
+    const answer = await ask(stored.visitor).catch((error: ApiError) => {
+      // What is stored is not an id that this server ever gave: begin anew.
+      if (error.status !== 400 || !stored.visitor) throw error;
+      stored.conversation = undefined;
+      return ask();
     });
     this.#token = { value: answer.access_token, until: Date.now() + answer.expires_in * 1000 };
     this.#write({ visitor: answer.user_id, conversation: answer.conversation_id ?? stored.conversation });
