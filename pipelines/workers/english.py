@@ -16,7 +16,9 @@ from pipelines.workers.spelling import number_words, sound_out
 PUNCTUATION = frozenset(';:,.!?—…"()“”')
 LETTERS = re.compile(r"[A-Za-z]+(?:['’][A-Za-z]+)*")
 NUMBER = re.compile(r"[$£€]?\d[\d,]*(?::\d\d)?(?:\.\d+)?(?:st|nd|rd|th|s)?%?")
-PIECE = re.compile(rf"({NUMBER.pattern})|({LETTERS.pattern})|([^\w\s])")
+INITIALS = re.compile(r"(?:[A-Za-z]\.){2,}")
+PIECE = re.compile(rf"({NUMBER.pattern})|({INITIALS.pattern}|{LETTERS.pattern})|([^\w\s])")
+HALVES = frozenset({"am", "pm"})  # of the day, after a number
 SIGNS = {"&": "and", "+": "plus", "=": "equals", "@": "at", "%": "percent", "#": "number"}
 SHORT = {"mr": "mister", "mrs": "missus", "ms": "miz", "dr": "doctor", "st": "saint", "vs": "versus", "etc": "etcetera"}
 DASHES = {"–": "—", "-": "", "…": "…", "«": "“", "»": "”", "‘": "", "’": "", "'": ""}
@@ -40,7 +42,10 @@ class Pronouncer:
         """The symbols of each word of `text`, punctuation included, with the word's characters [c0, c1). A word that
         makes no sound is left out."""
         found = [(match.start(), match.end()) for match in re.finditer(r"\S+", text)]
-        spoken = [(list(self._pieces(text[c0:c1])), c0, c1) for c0, c1 in found]
+        spoken = []
+        for i, (c0, c1) in enumerate(found):
+            counted = i > 0 and text[found[i - 1][1] - 1].isdigit()
+            spoken.append((list(self._pieces(text[c0:c1], counted)), c0, c1))
         read = []
         for i, (pieces, c0, c1) in enumerate(spoken):
             following = next((p for later, *_ in spoken[i + 1 :] for p in later if p), "")
@@ -49,8 +54,9 @@ class Pronouncer:
                 read.append((sounds, c0, c1))
         return read
 
-    def _pieces(self, token: str) -> Iterator[str]:
-        """Sounds and punctuation of one token, with a space between its spoken words."""
+    def _pieces(self, token: str, counted: bool) -> Iterator[str]:
+        """Sounds and punctuation of one token, with a space between its spoken words. `counted` says that a number
+        stands before it."""
         spoke = False
         for number, letters, sign in PIECE.findall(token):
             if sign in PUNCTUATION or sign in DASHES:
@@ -59,6 +65,8 @@ class Pronouncer:
                 continue
             if number:
                 words = number_words(number)
+            elif INITIALS.fullmatch(letters) or ((counted or spoke) and letters.lower() in HALVES):
+                words = ["".join(letter for letter in letters.upper() if letter != ".") + "."]
             elif letters:
                 words = [SHORT.get(letters.lower(), letters) if letters.lower() + "." in token.lower() else letters]
             else:
@@ -81,11 +89,16 @@ class Pronouncer:
     def _word(self, word: str) -> str:
         if word == "a":
             return "ɐ"
+        if word.endswith("."):
+            return self._spelled(word[:-1])
         if sounds := self._listed(word):
             return sounds
         if word.isupper() and len(word) > 1 and len(word) < 6:
-            return "".join(self._words.get(letter, "") for letter in word)
+            return self._spelled(word)
         return self._derived(word.lower()) or sound_out(word.lower())
+
+    def _spelled(self, letters: str) -> str:
+        return "".join(self._words.get(letter, "") for letter in letters)
 
     def _listed(self, word: str) -> str:
         for form in (word, word.lower(), word.capitalize()):

@@ -13,12 +13,14 @@ from pipelines.workers import phones
 from pipelines.workers.child import CallFailed, Cancelled, Reply
 from pipelines.workers.english import accents
 from pipelines.workers.framing import Header
-from pipelines.workers.waveform import Array, pcm16, silence_before
+from pipelines.workers.waveform import Array, last_audible, pcm16, silence_before
 
 RATE = 24_000
 STEP = 600  # samples for each unit of duration
 DURATIONS = "/encoder/Cast_output_0"
 END = "$"
+LAG = 960  # samples by which the durations trail the sound: the median over the onsets and ends of 64 fricatives
+TAIL = 6_000  # samples of silence that stay after the last sound
 MOST_SYMBOLS = 400  # the model reads 510
 LONGEST_TEXT = 1_000
 
@@ -56,6 +58,8 @@ class Kokoro:
         named = [END, *symbols, END]
         if sum(samples) != len(audio) or len(samples) != len(named):
             return audio, phones.guess(named, len(audio))
+        shift = min(LAG, samples[0])
+        samples[0], samples[-1] = samples[0] - shift, samples[-1] + shift
         return audio, list(zip(named, samples, strict=True))
 
     def _style(self, voice: str) -> Array:
@@ -97,17 +101,24 @@ class Voices:
         for batch in _batches(read):
             if cancelled():
                 break
-            audio, said = self._model.say(" ".join(symbols for symbols, *_ in batch), voice)
-            spans += _words(batch, said, sum(len(piece) for piece in pieces))
+            audio, spoken = self._model.say(" ".join(symbols for symbols, *_ in batch), voice)
+            spans += _words(batch, spoken, sum(len(piece) for piece in pieces))
             pieces.append(audio)
-            timed += said
+            timed += spoken
         if not pieces:
             return {"phones": [], "words": []}, b""
         whole = np.concatenate(pieces)
         start = 0 if lead_ms is None else silence_before(whole, lead_ms * RATE // 1000)
-        left = len(whole) - start
-        words = [(max(0, t0 - start), max(0, t1 - start), c0, c1) for t0, t1, c0, c1 in spans]
-        return {"phones": phones.fit(phones.fold(timed), start, left), "words": words}, pcm16(whole[start:])
+        audible = last_audible(whole)
+        whole = whole[start : audible + TAIL]
+        said = phones.hush(phones.fit(phones.fold(timed), start, len(whole)), audible - start)
+        end = max((t1 for symbol, _, t1, _ in said if symbol != phones.SILENCE), default=len(whole))
+        words = [(_within(t0 - start, end), _within(t1 - start, end), c0, c1) for t0, t1, c0, c1 in spans]
+        return {"phones": said, "words": words}, pcm16(whole)
+
+
+def _within(time: int, end: int) -> int:
+    return min(max(0, time), end)
 
 
 def _batches(read: Sequence[Read]) -> Iterator[list[Read]]:

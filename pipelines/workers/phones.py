@@ -104,6 +104,18 @@ def fit(phones: Sequence[Phone], start: int, samples: int) -> list[Phone]:
     return kept
 
 
+def hush(phones: Sequence[Phone], audible: int) -> list[Phone]:
+    """Phones of which the last sound ends when nothing can be heard any more, for voices that count the silence after a
+    clause to its last sound."""
+    last = max((i for i, phone in enumerate(phones) if phone[0] != SILENCE), default=None)
+    if last is None or phones[last][2] <= audible:
+        return list(phones)
+    symbol, t0, t1, stress = phones[last]
+    end = max(audible, (t0 + t1) // 2 if audible <= t0 else t0 + 1)
+    rest = [(SILENCE, end, t1, 0)] if last == len(phones) - 1 else [(SILENCE, end, phones[last + 1][2], 0)]
+    return [*phones[:last], (symbol, t0, end, stress), *rest, *phones[last + 2 :]]
+
+
 def words(text: str, phones: Sequence[Phone], pronounce: Callable[[str], Sequence[str]]) -> list[Word]:
     """Where each word of `text` is spoken, in order and without overlap.
 

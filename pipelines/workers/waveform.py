@@ -15,6 +15,12 @@ def silence_before(audio: Array, lead: int) -> int:
     return max(0, int(np.argmax(loudness > AUDIBLE * loudness.max())) - lead)
 
 
+def last_audible(audio: Array) -> int:
+    """The number of samples up to and including the last audible one."""
+    loud = np.abs(audio) > AUDIBLE * np.abs(audio).max()
+    return len(audio) - int(np.argmax(loud[::-1]))
+
+
 def pcm16(audio: Array) -> bytes:
     """One gain for every clause, so that loudness does not jump between them; less where it would clip."""
     gain = min(GAIN, PEAK / max(float(np.abs(audio).max(initial=0)), 1e-6))

@@ -145,6 +145,23 @@ async def test_a_voice_that_is_not_there_is_refused() -> None:
     assert not refused.value.retryable
 
 
+@pytest.mark.parametrize("voice", ["af_heart", "bf_emma"])
+async def test_kokoro_is_understood_and_its_phones_and_words_are_in_order(voice: str) -> None:
+    models = ModelStore(MODELS)
+    if not models.present("kokoro-82m-int8"):
+        pytest.skip("needs: machineavatars models pull kokoro-82m-int8")
+    use = build(models, Choices(voice=voice))
+    async with running(*(w for w in use.workers if w.spec.kind in ("kokoro", "speech_to_text"))):
+        for text in SENTENCES[:2]:
+            chunk = await speak(use.tts, text, voice)
+            assert (chunk.phones[0].t0, chunk.phones[-1].t1) == (0, chunk.samples)
+            assert all(a.t1 == b.t0 for a, b in pairwise(chunk.phones))
+            assert [text[w.c0 : w.c1] for w in chunk.words] == text.split()
+            assert all(a.t1 <= b.t0 for a, b in pairwise(chunk.words))
+            heard = await use.stt.transcribe(microphone(chunk), "en")
+            assert wrong_words(text, heard.text) <= 2, heard
+
+
 async def test_a_killed_voice_fails_one_clause_and_speaks_the_next() -> None:
     async with providers("text_to_speech") as (use, workers):
         await speak(use.tts, "Hello.")

@@ -110,3 +110,10 @@ def test_words_never_go_back_in_time_whatever_was_said(tokens: list[str], symbol
 @pytest.mark.parametrize("symbol", list("_ˈː. "))
 def test_marks_are_no_sounds(symbol: str) -> None:
     assert not phones.is_sound(symbol)
+
+
+def test_a_last_sound_ends_where_nothing_is_heard_any_more() -> None:
+    spoken = [("a", 0, 100, 1), ("z", 100, 900, 0), ("sil", 900, 1000, 0)]
+    assert phones.hush(spoken, 300) == [("a", 0, 100, 1), ("z", 100, 300, 0), ("sil", 300, 1000, 0)]
+    assert phones.hush(spoken[:2], 300) == [("a", 0, 100, 1), ("z", 100, 300, 0), ("sil", 300, 900, 0)]
+    assert phones.hush(spoken, 950) == spoken
