@@ -19,6 +19,8 @@ from pipelines.workers.framing import PREFIX, FrameInvalid, Header, decode_heade
 
 log = logging.getLogger(__name__)
 
+LAST_WORDS = 0.5  # seconds for the log of a worker that has ended; it ends by itself unless someone else holds the pipe
+
 Reply = tuple[Header, bytes]
 State = Literal["starting", "ready", "failed", "stopped"]
 
@@ -34,7 +36,7 @@ class WorkerSpec:
     start_timeout: float = 60.0
     call_timeout: float = 30.0
     stop_timeout: float = 2.0
-    in_flight: int = 16
+    in_flight: int = 64
     backoff: tuple[float, ...] = (0.1, 0.5, 2.0, 5.0, 10.0)
     healthy_after: float = 30.0
     command: tuple[str, ...] = (sys.executable, "-m", "pipelines.workers.child")
@@ -194,6 +196,7 @@ class WorkerProcess:
                 if served:
                     await self._listen(process)
                 await _stop(process, self._spec.stop_timeout)
+                await asyncio.wait([talker], timeout=LAST_WORDS)
                 talker.cancel()
         finally:
             self._process = None
