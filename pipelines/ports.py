@@ -27,7 +27,10 @@ class Ids(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Bot:
-    """What the engine must know of a chatbot. `prompt` is the owner's text: trusted, but never code."""
+    """What the engine must know of a chatbot. `prompt` is the owner's text: trusted, but never code.
+
+    `examples` are questions and answers that show the model how to answer; it reads them before the history.
+    """
 
     id: str
     organization_id: str
@@ -40,6 +43,7 @@ class Bot:
     voice_id: str | None = None
     status: Literal["draft", "active", "paused", "maintenance", "trashed"] = "active"
     allowed_origins: tuple[str, ...] = ()
+    examples: tuple[ChatMessage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,8 @@ class Think:
         if question.passages and question.passages[0].verbatim:
             await outbox.send(TextDelta(turn, question.passages[0].text))
             return
-        chat = messages(self._bot.prompt, self._history, allowed.text, question.passages, spoken=self._spoken)
+        history = (*self._bot.examples, *self._history)
+        chat = messages(self._bot.prompt, history, allowed.text, question.passages, spoken=self._spoken)
         said = False
         try:
             async with aclosing(self._llm.stream(chat, self._options)) as deltas:  # type: ignore[type-var]

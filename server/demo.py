@@ -14,42 +14,43 @@ CHATBOT: Final = "cb_demo"
 NAME: Final = "Ava"
 GREETING: Final = "Hi, I'm Ava. Ask me something, or just say hello!"
 SUGGESTIONS: Final = ["What can you do?", "How do I put you on my website?", "Do you need the cloud?"]
-PROMPT: Final = """You are Ava, a friendly talking avatar. You live on this website and answer visitors.
-Facts:
-MachineAvatars is an open source server for talking avatars.
-Visitors can type or speak. You answer with text, a voice and a moving 3D face.
-Everything runs on this computer. No cloud, no account and no key is needed.
-One script tag puts you on any website.
-It is free under the MIT licence.
-A better language model can be plugged in by changing one setting."""
+PROMPT: Final = (
+    "You are Ava, a friendly talking avatar. You run on the MachineAvatars server, which is open source and free under "
+    "the MIT licence. It runs on this computer, without a cloud, an account or a key. One script tag puts you on any "
+    "website. Visitors type to you or speak to you, and you answer with a voice and a moving face. "
+    "You answer in one short sentence."
+)
+EXAMPLES: Final = {
+    "What is your name?": "I'm Ava, a talking avatar.",
+    "What is MachineAvatars?": "It is an open source server for talking avatars like me.",
+    "Is it free?": "Yes, it is free under the MIT licence.",
+    "Do I need the cloud or an account?": "No, everything runs on this computer, without a cloud, an account or a key.",
+    "How do I put you on my website?": "Paste one script tag into your page, and I am there.",
+    "Can I talk to you?": "Yes, press the microphone and speak, or just type.",
+    "What can you do?": "I can answer your questions with a voice and a moving face.",
+    "Who won the football game?": "I don't know that, sorry. Ask me about talking avatars!",
+}
+SETTINGS: Final[dict[str, object]] = {
+    "prompt": PROMPT,
+    "examples": [{"question": question, "answer": answer} for question, answer in EXAMPLES.items()],
+    "greeting": GREETING,
+    "suggestions": SUGGESTIONS,
+}
 
 
 async def ensure_demo(database: Database, accounts: Accounts, *, now: int, origins: Iterable[str]) -> str:
-    """The demo chatbot's id. Makes it if it is not there, and lets it be shown at `origins`; `now` in milliseconds."""
+    """The demo chatbot's id. Makes it, or brings it up to date, and lets it be shown at `origins`.
+
+    `now` is in milliseconds.
+    """
     await accounts.ensure_organization(ORGANIZATION, "Demo")
     allowed = list(dict.fromkeys(normal(origin) for origin in origins))
     async with database.uow(ORGANIZATION) as tx:
-        if await store.find(tx, CHATBOT) is None:
-            await store.create(
-                tx,
-                {
-                    "id": CHATBOT,
-                    "name": NAME,
-                    "type": "3d",
-                    "avatar_id": DEFAULT_AVATAR,
-                    "voice_id": None,
-                    "language": "en-US",
-                    "languages": ["en-US"],
-                    "purpose": "Show what this server can do",
-                    "status": "draft",
-                    "identity_mode": "off",
-                    "settings": {"prompt": PROMPT, "greeting": GREETING, "suggestions": SUGGESTIONS},
-                    "published_version": None,
-                    "created_by": None,
-                    "created_at": now,
-                    "updated_at": now,
-                },
-            )
+        row = await store.find(tx, CHATBOT)
+        if row is None:
+            await store.create(tx, _row(now))
+        elif row["settings"] != SETTINGS:
+            await store.change(tx, CHATBOT, {"settings": SETTINGS, "published_version": None, "updated_at": now})
         row = await store.find(tx, CHATBOT)
         if row is not None and row["published_version"] is None:
             version, _ = await store.keep_snapshot(tx, row, note=None, author=None, now=now)
@@ -59,3 +60,23 @@ async def ensure_demo(database: Database, accounts: Accounts, *, now: int, origi
             await store.set_origins(tx, CHATBOT, [*known, *allowed])
         await tx.commit()
     return CHATBOT
+
+
+def _row(now: int) -> dict[str, object]:
+    return {
+        "id": CHATBOT,
+        "name": NAME,
+        "type": "3d",
+        "avatar_id": DEFAULT_AVATAR,
+        "voice_id": None,
+        "language": "en-US",
+        "languages": ["en-US"],
+        "purpose": "Show what this server can do",
+        "status": "draft",
+        "identity_mode": "off",
+        "settings": SETTINGS,
+        "published_version": None,
+        "created_by": None,
+        "created_at": now,
+        "updated_at": now,
+    }

@@ -26,10 +26,18 @@ class Theme(Input):
     radius: int = Field(16, ge=0, le=32, description="Of the panel's corners, in pixels")
 
 
+class Example(Input):
+    """A question and how the chatbot should answer it. A few of them guide a small model better than long prompts."""
+
+    question: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300)]
+    answer: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=600)]
+
+
 class Settings(Output):
     """What the chatbot says and how it looks; an empty prompt means one made of its name and purpose."""
 
     prompt: str = ""
+    examples: list[Example] = Field(default_factory=list)
     greeting: str = ""
     suggestions: list[str] = Field(default_factory=list)
     theme: Theme = Theme()
@@ -39,6 +47,7 @@ class SettingsPatch(Input):
     """Settings to change; the others stay."""
 
     prompt: Prompt | None = None
+    examples: list[Example] | None = Field(None, max_length=12)
     greeting: Greeting | None = None
     suggestions: list[Suggestion] | None = Field(None, max_length=6)
     theme: Theme | None = None

@@ -1,7 +1,7 @@
 """Chatbots: a draft that is edited, numbered snapshots that visitors see, and the websites that may show them."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from sqlalchemy import (
     JSON,
@@ -22,6 +22,7 @@ from api._kit.choices import Choices
 from api._kit.store import PLATFORM, Database, Row, Transaction, metadata
 from api.chatbots.models import ChatbotQuery
 from pipelines.ports import Bot
+from pipelines.providers.base import ChatMessage
 
 _LIVE: Final = text("status <> 'trashed'")
 
@@ -73,6 +74,7 @@ origins = Table(
     Column("organization_id", String(64), nullable=False),
     Column("position", Integer, nullable=False),
 )
+_SAID: Final[tuple[tuple[Literal["user", "assistant"], str], ...]] = (("user", "question"), ("assistant", "answer"))
 SNAPSHOT: Final = ("name", "type", "avatar_id", "voice_id", "language", "languages", "purpose", "settings")
 """What visitors see only after it has been published."""
 
@@ -204,6 +206,9 @@ class Bots:
             voice_id=shown["voice_id"] or self._choices.voice_for(shown["language"]),
             status=row["status"],
             allowed_origins=tuple(allowed),
+            examples=tuple(
+                ChatMessage(role, example[key]) for example in settings.get("examples", ()) for role, key in _SAID
+            ),
         )
 
     async def count(self, organization_id: str) -> int:

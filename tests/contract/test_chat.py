@@ -224,8 +224,12 @@ async def test_a_second_rating_replaces_the_first(house: House) -> None:
 
 async def test_the_real_engine_fits_behind_the_services(house: House) -> None:
     headers, said = await talk(house, "3d", audio={"format": "wav"})
+    settings = {"prompt": "You are Ada.", "examples": [{"question": "Is it free?", "answer": "Yes."}]}
+    path = f"/api/v1/chatbots/{said['chatbot_id']}"
+    await house.json("PATCH", path, 200, headers=headers, json={"settings": settings})
+    llm = ScriptedLlm()
     engine = Engine(
-        llm=ScriptedLlm(),
+        llm=llm,
         stt=ScriptedStt(),
         tts=ToneTts(delay=0),
         retriever=NoKnowledge(),
@@ -239,6 +243,8 @@ async def test_the_real_engine_fits_behind_the_services(house: House) -> None:
     house.engine.respond = engine.respond  # type: ignore[method-assign]
     answer = await house.json("POST", "/api/v1/chat-3d/respond", 200, headers=headers, json=said)
     assert answer["response"] == "Well, that is a fine question. Here is the answer."
+    assert [said.content for said in llm.chats[0][1:]] == ["Is it free?", "Yes.", "Hello"]
+    assert llm.chats[0][0].content.startswith("You are Ada.")
     assert answer["audio"]["duration_ms"] > 1000
     assert {cue["v"] for cue in answer["lipsync"]["cues"]} & {"aa", "sil"}
     assert all(cue["d"] > 0 and 0 < cue["w"] <= 1 for cue in answer["lipsync"]["cues"])

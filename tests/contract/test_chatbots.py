@@ -226,3 +226,13 @@ async def test_a_3d_chatbot_never_loses_its_face(house: House) -> None:
     path = f"/api/v1/chatbots/{(await house.chatbot(headers))['id']}"
     bot = await house.json("PATCH", path, 200, headers=headers, json={"avatar_id": None})
     assert bot["avatar_id"] == "avatar_female_01"
+
+
+async def test_examples_are_read_as_things_that_were_said(house: House) -> None:
+    headers = await house.owner()
+    bot = await house.chatbot(headers)
+    examples = {"examples": [{"question": "Is it free?", "answer": "Yes."}]}
+    await house.json("PATCH", f"/api/v1/chatbots/{bot['id']}", 200, headers=headers, json={"settings": examples})
+    found = await house.deps.bots.find(bot["id"])
+    assert found is not None
+    assert [(said.role, said.content) for said in found.examples] == [("user", "Is it free?"), ("assistant", "Yes.")]

@@ -173,3 +173,13 @@ async def test_the_demo_chatbot_is_made_once_and_may_be_shown_here(house: House)
     for origin in (ORIGIN, "http://127.0.0.1:8000"):
         config = await house.json("GET", f"/api/v1/chatbots/{CHATBOT}/config", 200, headers={"Origin": origin})
         assert (config["name"], config["type"]) == ("Ava", "3d")
+
+
+async def test_the_demo_chatbot_is_brought_up_to_date(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = {"now": house.deps.now(), "origins": [ORIGIN]}
+    await ensure_demo(house.deps.database, house.accounts, **made)
+    monkeypatch.setattr("server.demo.SETTINGS", {"prompt": "You are another Ava."})
+    await ensure_demo(house.deps.database, house.accounts, **made)
+    bot = await house.deps.bots.find(CHATBOT)
+    assert bot is not None
+    assert (bot.prompt, bot.status) == ("You are another Ava.", "active")
