@@ -53,7 +53,7 @@ export class Chat implements Panel {
     this.#say = say;
     this.#agreed = !(options.consent || config.consent.required);
     shell.root.adoptedStyleSheets.push(this.#paint);
-    this.#view = new View(shell.root, config, options, say, {
+    this.#view = new View(shell, say, {
       say: (text) => this.send(text),
       resend: (_id, text) => this.send(text),
       stop: () => this.#stop("button"),
@@ -346,6 +346,7 @@ export class Chat implements Panel {
       else this.#cut(rid, CUT_FADE_MS);
       const text = this.#view.log.end(rid, status, heard);
       this.#streaming.delete(rid);
+      if (status === "done") this.#notices.tell("llm", null);
       if (!text) return;
       this.#shell.emit("message", { role: "assistant", id, text, status });
       if (this.#open) return;
@@ -371,11 +372,8 @@ export class Chat implements Panel {
       // What was silenced to make room for the refused message is over on the server too.
       return this.#streaming.size > 0 ? this.#stop("typing") : undefined;
     }
-    if (rid) {
-      this.#view.log.end(rid, "error", null);
-      this.#streaming.delete(rid);
-    }
-    this.#notices.error(error);
+    const shown = rid ? this.#view.log.fail(rid, this.#notices.sentence(code, message)) : false;
+    if (!shown) this.#notices.error(error);
   }
 
   #watchNetwork(): void {

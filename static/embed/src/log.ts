@@ -177,12 +177,12 @@ export class Log {
   }
 
   /** Ends a response. What was cut before it was heard is shown pale. */
-  end(rid: number, status: ServerEvents["resp.end"]["status"], heard: { samples: number; chars: number } | null): string {
+  end(rid: number, status: ServerEvents["resp.end"]["status"], heard: { samples: number; chars: number } | null = null): string {
     const message = this.#answers.get(rid);
     if (!message) return "";
     this.#answers.delete(rid);
     delete message.root.dataset["streaming"];
-    if (!message.text) {
+    if (!message.text && status !== "error") {
       message.root.remove();
       return "";
     }
@@ -194,14 +194,21 @@ export class Log {
       }
       message.root.append(h("p", { class: "note" }, this.#say()("interrupted")));
     }
-    if (status === "error") message.root.append(h("p", { class: "note bad" }, this.#say()("error")));
+    if (status === "error" && !message.root.querySelector(".bad")) this.#bad(message, this.#say()("error"));
     this.#follow();
     return message.text;
   }
 
+  /** Says why response `rid` failed; false when it is not shown. */
+  fail(rid: number, reason: string): boolean {
+    const message = this.#answers.get(rid);
+    if (message) this.#bad(message, reason);
+    return message !== undefined;
+  }
+
   /** Answers that the connection took away. */
   abandon(): void {
-    for (const rid of [...this.#answers.keys()]) this.end(rid, "done", null);
+    for (const rid of [...this.#answers.keys()]) this.end(rid, "done");
     this.forget();
   }
 
@@ -213,6 +220,11 @@ export class Log {
     this.#pinned = true;
     this.element.scrollTop = this.element.scrollHeight;
     this.jump.hidden = true;
+  }
+
+  #bad(message: Message, reason: string): void {
+    message.root.append(h("p", { class: "note bad" }, reason));
+    this.#follow();
   }
 
   #message(role: "user" | "bot"): Message {

@@ -122,7 +122,8 @@ export class Sound {
     if (!voice) return this.stopMic();
     try {
       await voice.mic.start();
-      if (!this.#micWanted) voice.stopMic();
+      if (this.#micWanted) this.#events.mic(true);
+      else voice.stopMic();
     } catch (error) {
       this.stopMic();
       this.#events.micFailed((error as { reason?: MicFailure }).reason ?? "mic_busy");

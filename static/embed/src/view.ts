@@ -1,7 +1,7 @@
 // The panel's picture: builds its elements once, and shows what it is told. It decides nothing.
 
 import { Captions } from "./captions";
-import type { BootConfig, Mode, Options } from "./contract";
+import type { Mode, Shell } from "./contract";
 import { face, h, icon, sheet } from "./dom";
 import { Log } from "./log";
 import styles from "./styles.css";
@@ -69,7 +69,7 @@ export class View {
   #metered = 0;
   #busy = false;
 
-  constructor(root: ShadowRoot, config: BootConfig, options: Options, say: Say, gestures: Gestures) {
+  constructor({ root, origin, config, options }: Shell, say: Say, gestures: Gestures) {
     this.#say = say;
     this.#name = config.name;
     this.#mode = options.mode;
@@ -80,13 +80,12 @@ export class View {
     this.canvas = h("canvas", { "aria-hidden": "true", part: "canvas" });
     this.#stageNote = h("p", { class: "stage-note", role: "status" });
     this.#sound = h("button", { class: "sound", type: "button", hidden: true, onclick: () => gestures.touched() });
-    const poster = config.avatar?.thumbnail_url;
+    const poster = config.avatar?.thumbnail_url && new URL(config.avatar.thumbnail_url, origin).href;
     this.#stage = h("div", { class: "stage", part: "stage", hidden: true }, h("div", { class: "glow" }), this.canvas, this.#stageNote);
 
     this.#state = h("span", { class: "state" });
-    const badge = poster
-      ? h("img", { class: "badge", src: poster, alt: "" })
-      : h("span", { class: "badge", "aria-hidden": "true" }, [...this.#name.trim()][0]?.toUpperCase() ?? "•");
+    const badge = h("span", { class: "badge", "aria-hidden": "true" }, [...this.#name.trim()][0]?.toUpperCase() ?? "•");
+    if (poster) badge.append(h("img", { src: poster, alt: "", loading: "lazy", onerror: (event: Event) => (event.target as Element).remove() }));
     this.#mute = h("button", { class: "icon", type: "button", hidden: true, onclick: () => gestures.mute() });
     this.#close = h("button", { class: "icon", type: "button", hidden: this.#mode !== "bubble", onclick: () => gestures.close() });
     const title = h("div", { class: "title" }, h("strong", {}, this.#name), this.#state);
