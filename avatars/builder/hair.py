@@ -16,7 +16,6 @@ from avatars.spec import Hair
 
 VARIANTS = 6
 WISPS = 2
-_SEGMENTS = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +30,13 @@ class Style:
     rise: float
     width: float
     curl: float
+    segments: int
     hangs: bool
 
 
 STYLES = {
-    "bob": Style(285, 0.008, 46, 0.55, (0.004, 0.018), 0.12, 0.027, 0.9, True),
-    "short": Style(760, 0.005, 12, 0.10, (0.002, 0.014), 0.45, 0.013, 0.0, False),
+    "bob": Style(285, 0.008, 46, 0.55, (0.004, 0.018), 0.12, 0.027, 0.9, 9, True),
+    "short": Style(640, 0.004, 14, 0.12, (0.002, 0.010), 0.30, 0.013, 0.0, 4, False),
 }
 
 
@@ -67,7 +67,7 @@ def grow_hair(hair: Hair, marks: Landmarks, hull: Hull, skeleton: Skeleton, seed
                 break
             again = iter(_grow(roots[across], sweep, layer[across], hair, style, marks, hull, rng))
             paths = [next(again) if wrong else path for path, wrong in zip(paths, across, strict=True)]
-        beside = np.array([not _crosses_face(path, marks) for path in paths])
+        beside = np.array([not (_crosses_face(path, marks) or _floats(path, marks, hull)) for path in paths])
         paths, layer = [p for p, ok in zip(paths, beside, strict=True) if ok], layer[beside]
     return _cards(paths, layer, style, hair, hull, skeleton, rng)
 
@@ -148,8 +148,9 @@ def _grow(
             below = np.flatnonzero(path[:, 1] < limit)
             end = max(4, int(below[0]) + 1 if len(below) else len(path))
         else:
-            end = max(4, int(len(path) * hair.length / 6.0 * rng.uniform(0.75, 1.0)))
-        out.append(_resample(_smooth(path[:end], 5)))
+            high = np.clip((path[0, 1] - marks.eye[1] + 0.01) / 0.07, 0, 1)
+            end = max(4, int(len(path) * hair.length / 6.0 * rng.uniform(0.8, 1.0) * (0.35 + 0.65 * high)))
+        out.append(_resample(_smooth(path[:end], 5), style.segments))
     return out
 
 
@@ -181,6 +182,13 @@ def _crosses_face(path: Floats, marks: Landmarks) -> bool:
     return bool((low & (path[:, 2] > marks.skull[2] + 0.042) & (np.abs(path[:, 0]) < half)).any())
 
 
+def _floats(path: Floats, marks: Landmarks, hull: Hull) -> bool:
+    """Whether a strand loops up off the head instead of lying on it."""
+    above = path[path[:, 1] > marks.eye[1] + 0.02]
+    height = np.linalg.norm(above - hull.centre, axis=1) - hull.at(above)
+    return bool((height > 0.024).any())
+
+
 def _smooth(path: Floats, rounds: int) -> Floats:
     for _ in range(rounds):
         path = path.copy()
@@ -188,9 +196,9 @@ def _smooth(path: Floats, rounds: int) -> Floats:
     return path
 
 
-def _resample(path: Floats) -> Floats:
+def _resample(path: Floats, segments: int) -> Floats:
     length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
-    at = np.linspace(0, length[-1], _SEGMENTS + 1)
+    at = np.linspace(0, length[-1], segments + 1)
     return np.stack([np.interp(at, length, path[:, k]) for k in range(3)], 1)
 
 
@@ -203,7 +211,7 @@ def _cards(
     skeleton: Skeleton,
     rng: np.random.Generator,
 ) -> Surface:
-    m = _SEGMENTS + 1
+    m = style.segments + 1
     centre = np.stack(paths)
     count = len(centre)
     tangent = np.gradient(centre, axis=1)
@@ -232,7 +240,7 @@ def _cards(
     )
     normals = out[:, :, None] * 0.8 + front[:, :, None] * 0.35 + side[:, :, None] * (columns * 0.7)[:, None]
     normals /= np.linalg.norm(normals, axis=3, keepdims=True)
-    wispy = (layer > 0.85) & (rng.random(count) < 0.6)
+    wispy = (layer > 0.92) & (rng.random(count) < 0.6)
     variant = np.where(
         wispy, VARIANTS - WISPS + rng.integers(0, WISPS, count), rng.integers(0, VARIANTS - WISPS, count)
     )
@@ -240,7 +248,7 @@ def _cards(
     uvs = np.stack(np.broadcast_arrays(u[:, None, :], v[None, :, None]), -1)
     i, j = np.meshgrid(np.arange(m - 1), np.arange(2), indexing="ij")
     a = (i * 3 + j).ravel()
-    quad = np.concatenate([np.stack([a, a + 3, a + 1], 1), np.stack([a + 1, a + 3, a + 4], 1)])
+    quad = np.concatenate([np.stack([a, a + 1, a + 3], 1), np.stack([a + 1, a + 4, a + 3], 1)])
     order = np.argsort(layer)
     triangles = np.concatenate([quad + n * m * 3 for n in order])
     locks = 1 + rng.uniform(-0.10, 0.10, count)
@@ -260,7 +268,7 @@ def _cards(
 def scalp_cap(face: Surface, hair: Hair, marks: Landmarks) -> Surface:
     """The scalp once more, a little lifted and combed away from the parting, so that no gap between cards is bald."""
     inside = scalp_cover(face.points, marks)
-    s = keep_triangles(replace(face, morphs={}, shade=inside), (inside[face.triangles] > 0.35).all(1))
+    s = keep_triangles(replace(face, morphs={}, shade=inside), np.asarray((inside[face.triangles] > 0.35).all(1)))
     assert s.shade is not None
     normals = smooth_normals(s.points, s.triangles)
     rel = s.points - marks.skull

@@ -111,6 +111,7 @@ def paint(
         socket = 0.30 * _spot(p, _at(marks.eye, 0.0, 0.006, 0.014), (0.021, 0.010, 0.02))
         socket += 0.22 * _spot(p, _at(marks.eye, -0.004, -0.016, 0.012), (0.015, 0.006, 0.02))
         colour = _mix(colour, tone * [0.80, 0.66, 0.64], socket)
+        colour = _stubble(colour, p, recipe, marks, fine)
         colour = _freckles(colour, c, marks, skin.freckles, tone)
     throat = np.clip((marks.chin[1] - 0.015 - p[..., 1]) / 0.03, 0, 1) * np.clip(
         (p[..., 1] - marks.neck[1]) / 0.05 + 1, 0, 1
@@ -172,6 +173,18 @@ def _lips(
     colour = _mix(colour, np.clip(shade, 0, 1), mask * (0.35 + 0.65 * recipe.skin.lip_depth))
     rough = rough - 0.17 * mask + 0.04 * mask * crease
     return colour, rough, height + mask * 7e-5 * crease
+
+
+def _stubble(colour: Floats, p: Floats, recipe: Recipe, marks: Landmarks, fine: Floats) -> Floats:
+    """A shaved beard's grey shadow on jaw, chin and upper lip."""
+    if recipe.skin.stubble <= 0:
+        return colour
+    x = np.abs(p[..., 0])
+    top = marks.mouth[1] + np.interp(x, [0, 0.018, 0.032, 0.05, 0.07], [0.018, 0.016, -0.002, 0.010, 0.045])
+    edge = np.clip((top - p[..., 1]) / 0.012, 0, 1) * np.clip((p[..., 1] - marks.chin[1] + 0.055) / 0.03, 0, 1)
+    edge = edge * np.clip((p[..., 2] - marks.ear[2] + 0.005) / 0.02, 0, 1)
+    hair = np.array(rgb(recipe.brows.colour)) * 0.8 + np.array([0.10, 0.11, 0.12])
+    return _mix(colour, hair, edge * recipe.skin.stubble * np.clip(0.42 + 0.30 * fine, 0, 1))
 
 
 def _freckles(colour: Floats, c: Canvas, marks: Landmarks, amount: float, tone: Floats) -> Floats:
