@@ -14,7 +14,7 @@ import numpy as np
 from pipelines.frames import INPUT_RATE
 
 if TYPE_CHECKING:
-    from av import AudioFrame
+    from av import AudioFrame, AudioResampler
 
 LONGEST_S = 60
 MOST_DECODED = 10_000_000
@@ -76,8 +76,9 @@ def _samples(container: Any) -> Iterator[bytes]:
     if not container.streams.audio:
         raise AudioRejected("format", "the file has no audio")
     stream = container.streams.audio[0]
-    if stream.codec_context.name not in _CODECS:
-        raise AudioRejected("format", f"audio as {stream.codec_context.name} is not supported")
+    codec = stream.codec_context.name if stream.codec_context else "something unknown"
+    if codec not in _CODECS:
+        raise AudioRejected("format", f"audio as {codec} is not supported")
     convert = av.AudioResampler(format="s16", layout="mono", rate=INPUT_RATE)
     decoded = samples = 0
     try:
@@ -88,7 +89,7 @@ def _samples(container: Any) -> Iterator[bytes]:
                 decoded += _checked(frame)
                 if decoded > MOST_DECODED:
                     raise AudioRejected("too_large", f"the audio is larger than {MOST_DECODED // 1_000_000} MB")
-                for piece in convert.resample(frame):
+                for piece in _converted(convert, frame):
                     samples += piece.samples
                     if samples > LONGEST_S * INPUT_RATE:
                         raise AudioRejected("too_long", f"the audio is longer than {LONGEST_S} seconds")
@@ -96,8 +97,15 @@ def _samples(container: Any) -> Iterator[bytes]:
     except av.error.FFmpegError:
         if not samples:
             raise
-    for piece in convert.resample(None):
+    for piece in _converted(convert, None):
         yield piece.to_ndarray().tobytes()
+
+
+def _converted(convert: "AudioResampler", frame: "AudioFrame | None") -> "list[AudioFrame]":
+    try:
+        return convert.resample(frame)
+    except ValueError as error:  # the rate or the channels change halfway
+        raise AudioRejected("damaged", "the audio file is damaged") from error
 
 
 def _checked(frame: "AudioFrame") -> int:

@@ -40,8 +40,9 @@ def _compressed(pcm: bytes, format: Format, rate: int) -> bytes:
     with av.open(out, "w", format=format) as container:
         stream = cast("AudioStream", container.add_stream(codec, rate=rate, layout="mono"))
         stream.bit_rate = bit_rate
-        frame = av.AudioFrame.from_ndarray(np.frombuffer(pcm, "<i2")[None], format="s16", layout="mono")
-        frame.sample_rate = rate
-        for packet in (*stream.encode(frame), *stream.encode(None)):
-            container.mux(packet)
+        if pcm:
+            frame = av.AudioFrame.from_ndarray(np.frombuffer(pcm, "<i2")[None], format="s16", layout="mono")
+            frame.sample_rate = rate
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
     return out.getvalue()

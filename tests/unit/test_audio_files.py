@@ -1,8 +1,10 @@
 """Audio in and out: rates, formats, and files that lie."""
 
 import io
+import random
 import struct
 import wave
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -68,6 +70,23 @@ def test_speech_comes_back_from_every_format(format: str) -> None:
     pcm = decode(encode(tone(0.5, 24_000), format))  # type: ignore[arg-type]
     assert len(pcm) / 32_000 == pytest.approx(0.5, abs=0.06)
     assert pitch(pcm) == pytest.approx(440, abs=4)
+
+
+@pytest.mark.parametrize("format", ["wav", "mp3", "ogg"])
+def test_no_speech_is_a_file_without_sound(format: str) -> None:
+    with pytest.raises(AudioRejected):
+        decode(encode(b"", format))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("format", ["wav", "mp3", "ogg"])
+def test_a_mangled_file_is_refused_or_decoded_but_never_an_accident(format: str) -> None:
+    whole, dice = encode(tone(0.3, 24_000), format), random.Random(5)  # type: ignore[arg-type]
+    for _ in range(40):
+        mangled = bytearray(whole)
+        for _ in range(dice.choice((1, 5, 50))):
+            mangled[dice.randrange(min(len(mangled), 2_000))] = dice.randrange(256)
+        with suppress(AudioRejected):
+            decode(bytes(mangled))
 
 
 def test_an_unknown_format_is_refused() -> None:

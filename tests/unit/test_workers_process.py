@@ -3,12 +3,14 @@
 import asyncio
 import io
 import os
+import re
 import select
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -212,3 +214,12 @@ def test_an_absurd_length_is_refused(prefix: bytes) -> None:
 def test_a_header_that_is_no_object_is_refused(data: bytes) -> None:
     with pytest.raises(FrameInvalid):
         decode_header(data)
+
+
+def test_only_one_file_imports_the_gpl_licensed_voice() -> None:
+    root = Path(__file__).parents[2]
+    sources = [path for part in ("pipelines", "server", "api", "avatars") for path in (root / part).rglob("*.py")]
+    importing = [
+        path.name for path in sources if re.search(r"^\s*(import|from) piper\b", path.read_text(), re.MULTILINE)
+    ]
+    assert importing == ["text_to_speech.py"]
