@@ -30,6 +30,20 @@ SENTENCES = (
     "The box was thrown beside the parked truck.",
     "How much does shipping cost to Germany?",
 )
+STORY = (
+    "I bought a blue bike from your store last summer.",
+    "It was a birthday present for my youngest daughter.",
+    "She rides it to school every day, even in the rain.",
+    "Last week the front light stopped working.",
+    "I changed the battery, but that did not help.",
+    "My neighbor thinks that a wire is broken inside the frame.",
+    "Could somebody in your workshop take a look at it?",
+    "I am free on Tuesday and on Thursday afternoon.",
+    "Please tell me how much the repair would cost.",
+    "If it is expensive, I would rather buy a new light.",
+    "By the way, the brakes are still excellent.",
+    "Thank you for your help, I am not in a hurry at all.",
+)
 
 
 @asynccontextmanager
@@ -100,10 +114,11 @@ async def test_silence_and_noise_are_nothing_said() -> None:
 
 async def test_a_long_utterance_is_understood_to_its_end() -> None:
     async with providers("speech_to_text", "text_to_speech") as (use, _):
-        pcm = b"".join([microphone(await speak(use.tts, sentence)) for sentence in SENTENCES * 4])
-        assert len(pcm) / 2 / INPUT_RATE > 32
+        pcm = b"".join([microphone(await speak(use.tts, sentence)) for sentence in STORY])
+        assert len(pcm) / 2 / INPUT_RATE > 30
         transcript = await use.stt.transcribe(pcm, "en")
-    assert wrong_words(" ".join(SENTENCES * 4), transcript.text) <= 10
+    assert wrong_words(" ".join(STORY), transcript.text) <= len(" ".join(STORY).split()) // 8, transcript.text
+    assert wrong_words("hurry at all", " ".join(transcript.text.split()[-3:])) <= 1
 
 
 async def test_an_utterance_over_a_minute_or_in_another_language_is_refused() -> None:
