@@ -46,23 +46,23 @@ export class Blend {
   }
 }
 
-/** For faces without viseme targets: what lips, jaw and tongue do, in the order of VISEMES. */
+/** For faces without viseme targets: what lips, jaw and tongue do; the server's table of mouth shapes, value for value. */
 const SPOKEN: Record<(typeof VISEMES)[number], Shape> = {
   sil: {},
-  PP: { mouthClose: 0.12, jawOpen: 0.06, mouthPress: 0.45, mouthRollLower: 0.3, mouthRollUpper: 0.3 },
-  FF: { jawOpen: 0.06, mouthRollLower: 0.55, mouthUpperUp: 0.28, mouthLowerDown: 0.05 },
-  TH: { jawOpen: 0.14, mouthLowerDown: 0.25, mouthUpperUp: 0.12, tongueOut: 0.3 },
-  DD: { jawOpen: 0.12, mouthLowerDown: 0.25, mouthUpperUp: 0.12, mouthStretch: 0.1 },
-  kk: { jawOpen: 0.16, mouthLowerDown: 0.2, mouthUpperUp: 0.12, mouthStretch: 0.12 },
-  CH: { jawOpen: 0.08, mouthFunnel: 0.5, mouthPucker: 0.2, mouthLowerDown: 0.15, mouthUpperUp: 0.12 },
-  SS: { jawOpen: 0.03, mouthStretch: 0.3, mouthLowerDown: 0.3, mouthUpperUp: 0.15, mouthSmile: 0.1 },
-  nn: { jawOpen: 0.1, mouthLowerDown: 0.2, mouthUpperUp: 0.08, mouthStretch: 0.08 },
-  RR: { jawOpen: 0.1, mouthFunnel: 0.35, mouthPucker: 0.2, mouthLowerDown: 0.1 },
-  aa: { jawOpen: 0.55, mouthLowerDown: 0.22, mouthUpperUp: 0.16 },
-  E: { jawOpen: 0.3, mouthStretch: 0.28, mouthSmile: 0.16, mouthLowerDown: 0.25, mouthUpperUp: 0.14 },
-  I: { jawOpen: 0.16, mouthStretch: 0.35, mouthSmile: 0.25, mouthLowerDown: 0.22, mouthUpperUp: 0.14 },
-  O: { jawOpen: 0.38, mouthFunnel: 0.55, mouthPucker: 0.25 },
-  U: { jawOpen: 0.14, mouthFunnel: 0.3, mouthPucker: 0.7 },
+  PP: { mouthPress: 0.45, mouthRollLower: 0.3, mouthRollUpper: 0.25, mouthShrugLower: 0.1 },
+  FF: { jawOpen: 0.06, mouthRollLower: 0.45, mouthUpperUp: 0.25, mouthShrugLower: 0.2, mouthStretch: 0.1 },
+  TH: { jawOpen: 0.16, tongueOut: 0.3, mouthLowerDown: 0.15, mouthUpperUp: 0.1 },
+  DD: { jawOpen: 0.14, mouthLowerDown: 0.2, mouthUpperUp: 0.12, mouthStretch: 0.08 },
+  kk: { jawOpen: 0.2, mouthLowerDown: 0.12, mouthUpperUp: 0.08 },
+  CH: { jawOpen: 0.1, mouthFunnel: 0.45, mouthPucker: 0.2, mouthUpperUp: 0.15, mouthLowerDown: 0.15 },
+  SS: { jawOpen: 0.05, mouthStretch: 0.25, mouthLowerDown: 0.25, mouthUpperUp: 0.15, mouthSmile: 0.1 },
+  nn: { jawOpen: 0.14, mouthLowerDown: 0.15, mouthUpperUp: 0.1 },
+  RR: { jawOpen: 0.14, mouthFunnel: 0.3, mouthPucker: 0.25 },
+  aa: { jawOpen: 0.55, mouthLowerDown: 0.2, mouthUpperUp: 0.12 },
+  E: { jawOpen: 0.34, mouthStretch: 0.2, mouthLowerDown: 0.2, mouthUpperUp: 0.12, mouthSmile: 0.12 },
+  I: { jawOpen: 0.18, mouthStretch: 0.25, mouthLowerDown: 0.18, mouthUpperUp: 0.12, mouthSmile: 0.25 },
+  O: { jawOpen: 0.38, mouthFunnel: 0.45, mouthPucker: 0.25 },
+  U: { jawOpen: 0.16, mouthFunnel: 0.3, mouthPucker: 0.65 },
 };
 export const VISEME_BLENDS: readonly Blend[] = VISEMES.map((name) => new Blend(SPOKEN[name]));
 

@@ -17,9 +17,9 @@ export interface ArmPose {
 }
 
 export const AT_SIDE: ArmPose = { upper: [0.2, -0.97, -0.04], fore: [0.06, -0.96, 0.26], twist: 0, wrist: 0, curl: 0.32 };
-const OFFER: ArmPose = { upper: [0.12, -0.76, 0.56], fore: [0.04, 0.84, 0.5], twist: 1.3, wrist: 0.3, curl: 0.18 };
+const OFFER: ArmPose = { upper: [0.05, -0.76, 0.56], fore: [-0.06, 0.84, 0.5], twist: 1.3, wrist: 0.3, curl: 0.18 };
 const EXPLAIN: ArmPose = { upper: [0.14, -0.8, 0.5], fore: [-0.18, 0.86, 0.44], twist: 0.7, wrist: 0.1, curl: 0.3 };
-const RAISED: ArmPose = { upper: [0.2, -0.88, 0.4], fore: [-0.04, 0.97, 0.2], twist: 0.2, wrist: 0.15, curl: 0.08 };
+const RAISED: ArmPose = { upper: [0.2, -0.88, 0.4], fore: [-0.04, 0.97, 0.2], twist: -0.5, wrist: 0.15, curl: 0.08 };
 const HEART: ArmPose = { upper: [0.34, -0.8, 0.46], fore: [-0.72, 0.66, 0.2], twist: -0.2, wrist: 0, curl: 0.15 };
 const SHRUG: ArmPose = { upper: [0.16, -0.8, 0.5], fore: [0.14, 0.82, 0.5], twist: 1.5, wrist: 0.35, curl: 0.12 };
 const POINT: ArmPose = { upper: [0.12, -0.78, 0.56], fore: [-0.06, 0.82, 0.55], twist: 0.4, wrist: 0.3, curl: 0.75 };

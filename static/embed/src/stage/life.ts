@@ -64,7 +64,7 @@ interface Stance {
 const STANCES: Record<Mode, Stance> = {
   idle: {
     head: { pitch: 0, yaw: 0, roll: 0 }, lean: 0, sway: 1,
-    expression: EXPRESSIONS.warmth!, strength: 0.35, blinkPace: 1,
+    expression: EXPRESSIONS.warmth!, strength: 0.5, blinkPace: 1,
   },
   listening: {
     head: { pitch: 0.025, yaw: 0.02, roll: 0.06 }, lean: 0.035, sway: 0.7,

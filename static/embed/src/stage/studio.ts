@@ -104,11 +104,11 @@ export class Studio {
     if (backdrop !== null) canvas.style.background = backdrop;
     this.environment = room(renderer);
     this.scene.environment = this.environment.texture;
-    this.scene.environmentIntensity = 0.55;
-    this.light(0xfff0e0, 2.1, [-0.9, 1.1, 1.6], fine);
+    this.scene.environmentIntensity = 0.5;
+    this.light(0xfff0e0, 2.2, [-0.9, 1.1, 1.6], fine);
     this.light(0xdfe9ff, 0.45, [1.6, 0.2, 1.1], false);
-    this.light(0xfff4ea, 1.7, [1.2, 0.9, -1.3], false);
-    this.light(0xe3ecff, 1.3, [-1.4, 0.7, -1.2], false);
+    this.light(0xfff4ea, 2.4, [1.2, 0.9, -1.3], false);
+    this.light(0xe3ecff, 2.0, [-1.4, 0.7, -1.2], false);
   }
 
   /** Puts the model in the light and the frame around its head. */

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { CueTimeline, MouthTimeline, VISEMES, type CueEvent } from "../src/mouth.ts";
+import { CueTimeline, MouthTimeline, VISEMES, type CueEvent } from "./mouth.ts";
 
 const RATE = 24_000;
 const MS = RATE / 1000;

@@ -2,12 +2,12 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { ActiveCue } from "../src/mouth.ts";
-import { ARKIT_INDEX, EXPRESSIONS, expression, IS_MOUTH } from "../src/stage/blendshapes.ts";
-import { lid } from "../src/stage/blink.ts";
-import { gesture } from "../src/stage/gestures.ts";
-import { Life, type Mode, type Moment, type Pose } from "../src/stage/life.ts";
-import { seeded, Spring } from "../src/stage/motion.ts";
+import type { ActiveCue } from "../mouth.ts";
+import { ARKIT_INDEX, EXPRESSIONS, expression, IS_MOUTH } from "./blendshapes.ts";
+import { lid } from "./blink.ts";
+import { gesture } from "./gestures.ts";
+import { Life, type Mode, type Moment, type Pose } from "./life.ts";
+import { seeded, Spring } from "./motion.ts";
 
 const DT = 1 / 60;
 const shape = (pose: Pose, name: string): number => pose.face[ARKIT_INDEX.get(name)!]!;
