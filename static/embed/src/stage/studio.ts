@@ -97,7 +97,7 @@ export class Studio {
     this.ratioLimit = this.tier.pixelRatio;
     renderer.outputColorSpace = SRGBColorSpace;
     renderer.toneMapping = NeutralToneMapping;
-    renderer.toneMappingExposure = 0.95;
+    renderer.toneMappingExposure = 1.12;
     renderer.setClearColor(0, 0);
     renderer.shadowMap.enabled = fine;
     renderer.shadowMap.type = PCFShadowMap;
