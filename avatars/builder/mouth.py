@@ -172,4 +172,4 @@ def tongue(posed: PosedBody) -> Surface:
 
 def tongue_material() -> Material:
     """Moist and pink."""
-    return Material("Tongue", (0.52, 0.17, 0.16, 1), 0.42)
+    return Material("Tongue", (0.58, 0.16, 0.15, 1), 0.55)
