@@ -2,9 +2,11 @@
 
 import asyncio  # create_task only inside a TaskGroup: no task outlives its turn
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from pipelines.channel import Channel
+from pipelines.core.prompt import HISTORY, messages, window
 from pipelines.face import face
 from pipelines.frames import Citation, Cue, Failed, Frame, SpeechChunk, TextDelta, Transcript, UserText, Utterance
 from pipelines.ports import Bot, Clock, Conversation, FinishReason, Guard, Ids, Journal, Retriever
@@ -13,8 +15,6 @@ from pipelines.registry import LanguageUnsupported, Voices, primary
 from pipelines.stage import Stage, run
 from pipelines.text import Retrieve, Think, text
 from pipelines.voice import Cut, Hear, Speak, voice
-
-HISTORY_MESSAGES = 8
 
 
 class NothingSaid(Exception):
@@ -71,6 +71,14 @@ class Engine:
         spoken = voice(Hear(self.stt), words, Speak(self.tts, self.voice_of(bot)))
         return face(spoken) if faced else spoken
 
+    async def warm(self, bot: Bot, history: Sequence[ChatMessage], *, voiced: bool) -> None:
+        """Let an embedded model read everything but the next question while there is time; failing does not matter."""
+        if not self.llm.capabilities.local:
+            return
+        chat = messages(bot.prompt, (*bot.examples, *window(history)), "", spoken=voiced)[:-1]
+        with suppress(ProviderError):
+            await self.llm.warm(chat)
+
     def saying(self, bot: Bot, *, voiced: bool, faced: bool) -> list[Stage]:
         """The pipeline of words that are already known, such as a greeting. Enter with `TextDelta`."""
         spoken: list[Stage] = [Cut(), Speak(self.tts, self.voice_of(bot))] if voiced else [Cut()]
@@ -118,7 +126,7 @@ class Engine:
             text = transcript = heard.text
         if not text:
             raise NothingSaid
-        history = await self.journal.recent(conversation, HISTORY_MESSAGES)
+        history = await self.journal.recent(conversation, HISTORY)
         said = await self.journal.user_message(
             conversation, text, client_id=client_message_id, spoken=transcript is not None
         )

@@ -52,7 +52,8 @@ class UserText:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """Something the bot knows that may answer the question. `verbatim` passages are answers as they stand."""
+    """Something the bot knows that may answer the question. `verbatim` passages are answers as they stand; one without
+    a `document_id` comes from the owner and is not cited."""
 
     document_id: str
     title: str

@@ -41,7 +41,7 @@ class Retrieve:
             except ProviderError as error:
                 passages = ()
                 await outbox.send(Failed(frame.turn, "retrieval", error.public, error.retryable))
-            for n, passage in enumerate(passages, 1):
+            for n, passage in enumerate((p for p in passages if p.document_id), 1):
                 await outbox.send(
                     Citation(
                         frame.turn, n, passage.document_id, passage.title, passage.url, passage.text, passage.score

@@ -24,8 +24,9 @@ from api.users.store import Accounts
 from avatars.library import AvatarLibrary
 from pipelines.core.endpoint import EndpointRules
 from pipelines.engine import Engine
+from pipelines.known_answers import KnownAnswers
 from pipelines.models.store import ModelStore
-from pipelines.ports import NoGuard, NoKnowledge
+from pipelines.ports import NoGuard
 from pipelines.providers.base import LlmOptions
 from pipelines.registry import Choices as ProviderChoices
 from pipelines.registry import Providers, build
@@ -97,12 +98,16 @@ async def house(settings: Settings, providers: Providers | None = None) -> Async
         accounts = Accounts(database, clock=clock, ids=ids)
         journal = Journal(database, clock=clock, ids=ids)
         bots = Bots(database, choices)
-        options = LlmOptions(max_tokens=settings.llm.max_tokens, temperature=settings.llm.temperature)
+        options = LlmOptions(
+            max_tokens=settings.llm.max_tokens,
+            temperature=settings.llm.temperature,
+            frequency_penalty=0.4 if providers.llm.capabilities.local else 0.0,
+        )
         engine = Engine(
             llm=providers.llm,
             stt=providers.stt,
             tts=providers.tts,
-            retriever=NoKnowledge(),
+            retriever=KnownAnswers(),
             guard=NoGuard(),
             journal=journal,
             clock=clock,

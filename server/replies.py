@@ -8,7 +8,8 @@ from typing import Literal
 import structlog
 
 from pipelines.core.heard import Heard
-from pipelines.engine import HISTORY_MESSAGES, Engine
+from pipelines.core.prompt import HISTORY, window
+from pipelines.engine import Engine
 from pipelines.frames import OUTPUT_RATE, Failed, TextDelta, UserText
 from pipelines.ports import Bot, Conversation, FinishReason, JournalUnavailable
 from pipelines.providers.base import ChatMessage
@@ -75,6 +76,7 @@ class Replies:
         self._task: asyncio.Task[None] | None = None
         self._cut: Reply | None = None
         self._finishing: asyncio.Task[None] | None = None
+        self._warming: asyncio.Task[None] | None = None
         self._said: dict[str, str] = {}
 
     @property
@@ -89,13 +91,25 @@ class Replies:
     async def recall(self) -> bool:
         """Read the conversation so far; returns whether there is any."""
         try:
-            self._history = list(await self._engine.journal.recent(self._conversation, HISTORY_MESSAGES))
+            self._history = list(await self._engine.journal.recent(self._conversation, HISTORY))
         except JournalUnavailable:
             self._outgoing.health("database", "degraded")
         return bool(self._history)
 
+    def warm(self, group: asyncio.TaskGroup) -> None:
+        """Let an embedded model read the conversation so far while nobody waits for it."""
+        self._cool()
+        warming = self._engine.warm(self._bot, tuple(self._history), voiced=self._voiced)
+        self._warming = group.create_task(warming, name="warm")
+
+    def _cool(self) -> None:
+        if self._warming:
+            self._warming.cancel()
+            self._warming = None
+
     def answer(self, rid: int, asked: Asked, group: asyncio.TaskGroup) -> None:
         """Begin to answer, while the user's words are being committed; nothing is shown before they are."""
+        self._cool()
         voiced = self._voiced and self.speak and (asked.say is None or asked.say.speak)
         self._reply = reply = self._new(rid, "answer", asked.origin, asked.marks, voiced=voiced)
         recorded = group.create_task(self._record(asked), name="record")
@@ -178,7 +192,7 @@ class Replies:
     async def _answer(self, reply: Reply, asked: Asked, recorded: asyncio.Task[bool]) -> None:
         if self._finishing:
             await asyncio.shield(self._finishing)
-        history = tuple(self._history[-HISTORY_MESSAGES:])
+        history = tuple(window(self._history))
         self._history.append(ChatMessage("user", asked.text))
         stages = self._engine.stages(self._bot, history, voiced=reply.voiced, faced=reply.faced)
         await self._deliver(reply, stages, UserText(reply.rid, asked.text), asyncio.shield(recorded))

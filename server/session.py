@@ -164,6 +164,7 @@ class Session:
             self._group = group
             group.create_task(self.outgoing.pump(), name="pump")
             group.create_task(self._ear.run(), name="ear")
+            self._replies.warm(group)
             self._warn_about_language()
             if self._greet and self.bot.greeting and not known:
                 self._turn = Turn(Floor.THINKING, 1)
@@ -192,6 +193,7 @@ class Session:
             case Ended():
                 if self._replies.ended(item.rid):
                     await self._step(Event.REPLY_ENDED)
+                    self._replies.warm(self._group)
                     if self._waiting:
                         await self._step(Event.USER_TYPED, self._waiting.popleft())
             case Deaf():

@@ -31,6 +31,23 @@ def messages(
     return [ChatMessage("system", "\n".join(system)), *history, ChatMessage("user", question)]
 
 
+HISTORY = 12
+"""Messages that the model reads of the conversation before the question, at most."""
+_STEP = 8
+
+
+def window(history: Sequence[ChatMessage]) -> Sequence[ChatMessage]:
+    """The last few messages, 5 to `HISTORY` of a long conversation.
+
+    Its beginning moves by `_STEP` messages at a time: while it stands still, a server that caches prefixes has read all
+    but the newest words already.
+    """
+    surplus = len(history) - HISTORY
+    if surplus <= 0:
+        return history
+    return history[-(-surplus // _STEP) * _STEP :]
+
+
 def fenced(text: str) -> str:
     """Untrusted text on one line, without the marks a chat template is made of."""
     return " ".join(text.replace("<|", "< |").replace("|>", "| >").split())

@@ -31,10 +31,12 @@ class ChatMessage:
 
 @dataclass(frozen=True, slots=True)
 class LlmOptions:
-    """How to sample. `stop` ends the reply at any of its strings."""
+    """How to sample. `stop` ends the reply at any of its strings; `frequency_penalty` (0 to 2) discourages saying a
+    thing again, which the smallest models need."""
 
     max_tokens: int = 160
     temperature: float = 0.2
+    frequency_penalty: float = 0.0
     stop: tuple[str, ...] = ()
 
 
@@ -76,6 +78,10 @@ class Llm(Protocol):
 
     def stream(self, messages: Sequence[ChatMessage], options: LlmOptions) -> AsyncIterator[str]:
         """Text deltas. Closing the iterator closes the connection. Raises ProviderError."""
+        ...
+
+    async def warm(self, messages: Sequence[ChatMessage]) -> None:
+        """Read the beginning of a chat ahead of time, so that its next answer starts sooner. Raises ProviderError."""
         ...
 
 

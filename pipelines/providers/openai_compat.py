@@ -96,6 +96,8 @@ class OpenAiLlm:
         while True:
             endpoint = await self._endpoint()
             wanted: dict[str, Any] = {"max_tokens": options.max_tokens, "temperature": options.temperature}
+            if options.frequency_penalty:
+                wanted["frequency_penalty"] = options.frequency_penalty
             if options.stop:
                 wanted["stop"] = list(options.stop)
             if "max_tokens" in self._unknown:

@@ -38,6 +38,7 @@ class ScriptedLlm:
         self.words, self.first, self.delay, self.failure = list(words), first, delay, failure
         self.opened = self.closed = 0
         self.chats: list[list[ChatMessage]] = []
+        self.warmed: list[list[ChatMessage]] = []
 
     async def stream(self, messages: Sequence[ChatMessage], options: LlmOptions) -> AsyncIterator[str]:
         self.opened += 1
@@ -51,6 +52,9 @@ class ScriptedLlm:
                 raise self.failure
         finally:
             self.closed += 1
+
+    async def warm(self, messages: Sequence[ChatMessage]) -> None:
+        self.warmed.append(list(messages))
 
 
 class ToneTts:
