@@ -44,11 +44,11 @@ def _draw(recipe: Recipe) -> tuple[Floats, Floats, Floats]:
         rise = 0.0068 * np.sin(np.pi * min(1.0, t / 1.25) ** 1.15) * (0.55 + 0.9 * brows.arch)
         return x, 0.0085 + rise - 0.0052 * max(0.0, t - 0.62) ** 1.4 * 2.2
 
-    count = int(430 * brows.density)
+    count = int(820 * brows.density)
     for k in range(count):
         t = (k + rng.uniform(0, 1)) / count
         x, y = spine(t)
-        thick = 0.0042 * brows.thickness * (0.62 + 0.5 * np.sin(np.pi * min(1, t * 1.1 + 0.12)) - 0.62 * t**2)
+        thick = 0.0048 * brows.thickness * (0.62 + 0.5 * np.sin(np.pi * min(1, t * 1.1 + 0.12)) - 0.62 * t**2)
         across = rng.uniform(-1, 1)
         angle = np.radians(78 - 66 * min(1.0, t * 1.7) - 14 * t - across * (22 if t > 0.18 else -4) + rng.normal(0, 6))
         reach = (0.0055 if t < 0.12 else 0.0078) * rng.uniform(0.6, 1.05) * (1 - 0.45 * t)
@@ -61,11 +61,12 @@ def _draw(recipe: Recipe) -> tuple[Floats, Floats, Floats]:
         pixels = [(px * 1000 * _SCALE, (_HEIGHT - py) * 1000 * _SCALE) for px, py in points]
         shade = int(128 + 110 * rng.uniform(-0.8, 0.8))
         for s in range(len(pixels) - 1):
-            wide = max(1, int(_SCALE * 0.20 * (1 - 0.75 * s / 6)))
+            wide = max(1, int(_SCALE * 0.22 * (1 - 0.75 * s / 6)))
             pen.line([pixels[s], pixels[s + 1]], fill=int(255 * fade), width=wide)
             dye.line([pixels[s], pixels[s + 1]], fill=shade, width=wide)
     small = (w // 4, h // 4)
     hairs = np.asarray(ink.resize(small, Pillow.Resampling.BOX), np.float64) / 255
     tone = np.asarray(tint.resize(small, Pillow.Resampling.BOX), np.float64) / 128 - 1
     shadow = np.clip(blur(hairs, 7.0) * 2.2, 0, 1)
-    return np.clip(hairs * 1.25, 0, 0.94), shadow, tone
+    powder = np.clip(blur(hairs, 2.6) * 1.05, 0, 0.62)
+    return np.maximum(np.clip(hairs * 1.15, 0, 0.92), powder), shadow, tone

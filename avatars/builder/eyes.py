@@ -123,7 +123,7 @@ def eye_texture(look: Eyes, size: int = 512) -> Image:
     pupil = np.clip((0.37 - q) / 0.035, 0, 1)[..., None]
     iris = iris * (1 - pupil) + np.array([0.015, 0.012, 0.012]) * pupil
 
-    white = np.ones((size, size, 3)) * [0.93, 0.905, 0.885]
+    white = np.ones((size, size, 3)) * [0.86, 0.83, 0.805]
     veins = np.clip(fibres(160, 0.02), 0, 1) ** 3 * np.clip((r - 0.62) * 3.0, 0, 1)
     white -= veins[..., None] * [0.03, 0.13, 0.12]
     corner = np.clip((r - 0.55) / 0.3, 0, 1)[..., None]

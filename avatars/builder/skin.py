@@ -126,10 +126,14 @@ def paint(
     if face:
         colour, rough, height = _lips(colour, rough, height, c, recipe, marks, data, mottle)
         inside = sample(load_mask(str(data.mask("mpfb_inside-mouth"))), *_mask_xy(c))[..., 0]
-        colour = _mix(colour, (0.42, 0.13, 0.12), inside)
+        colour = _mix(colour, (0.36, 0.10, 0.095), inside)
+        rough = np.maximum(rough, 0.9 * inside)
         d = _distance(p, lid)
-        near = np.exp(-((d / 0.0016) ** 2)) * recipe.eyes.liner
-        colour = _mix(colour, (0.20, 0.11, 0.09), near * 0.8)
+        upper = np.clip((p[..., 1] - marks.eye[1] + 0.004) / 0.004, 0, 1)
+        veil = np.exp(-((d / 0.0075) ** 2)) * upper * recipe.eyes.liner
+        colour = _mix(colour, tone * [0.62, 0.46, 0.42], veil * 0.45)
+        near = np.exp(-((d / (0.0013 + 0.0007 * upper)) ** 2)) * recipe.eyes.liner * (0.35 + 0.65 * upper)
+        colour = _mix(colour, (0.17, 0.09, 0.075), near * 0.9)
         pink = np.exp(-((d / 0.004) ** 2)) * 0.22
         colour = _mix(colour, tone * [0.92, 0.66, 0.62], pink)
         alpha, hair, ridge = brow_layer(c.position, c.normal, marks, recipe)
