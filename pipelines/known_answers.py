@@ -1,4 +1,4 @@
-"""The questions that a bot's owner has answered: asked again in nearly the same words, they are answered in the owner's."""
+"""Questions that a bot's owner has answered: asked again in nearly the same words, they get the owner's answer."""
 
 from collections.abc import Sequence
 

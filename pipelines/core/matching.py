@@ -4,8 +4,8 @@ import re
 
 _WORD = re.compile(r"\w+")
 _LIGHT = frozenset(
-    "a an the i me my you your we it its is are am be was do does did can could will would shall should may to of for in "
-    "on at with by and or that this there here please so der die das ein eine ist sind ich du sie "
+    "a an the i me my you your we it its is are am be was do does did can could will would shall should may to of for "
+    "in on at with by and or that this there here please so der die das ein eine ist sind ich du sie "
     "un une le la les est je vous el los es yo tu".split()
 )
 _LIGHT_WEIGHT = 0.3

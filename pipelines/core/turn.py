@@ -1,6 +1,6 @@
 """Who holds the floor. A pure step function over a literal table: (floor, event) -> (floor, commands).
 
-An event that is not in the table for the present floor changes nothing and commands nothing. `diagram()` draws the table.
+An event that is not in the table for the present floor changes nothing. `diagram()` draws the table.
 """
 
 from dataclasses import dataclass, replace

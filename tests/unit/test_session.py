@@ -124,7 +124,8 @@ def test_history_keeps_what_was_heard_of_an_interrupted_answer() -> None:
         scene.session.post(wire.Play(rid=1, played=OUTPUT_RATE // 2, state="stop"))
         await asyncio.sleep(1)
 
-    scene = Scene(llm=ScriptedLlm(["One two three four five six seven. "] * 3), tts=ToneTts(ms=50), plays=False).play(script)
+    llm = ScriptedLlm(["One two three four five six seven. "] * 3)
+    scene = Scene(llm=llm, tts=ToneTts(ms=50), plays=False).play(script)
     end = scene.of("resp.end")[0]
     assert end["status"] == "cut"
     assert end["heard"]["text"] == "One two"
