@@ -13,12 +13,13 @@ from pipelines.registry import Choices, speakers
 from pipelines.workers.process import running
 
 QUESTIONS = (
-    "What can you do for me?",
-    "How do I put you on my website?",
-    "Do you need the cloud to run?",
-    "What does it cost to use you?",
-    "Can I use a better language model?",
+    "Why should I talk to an avatar?",
+    "Tell me something nice about the sea.",
+    "What is the difference between tea and coffee?",
+    "How can I learn a new language quickly?",
+    "Which city would you like to visit?",
 )
+"""None of them is a question that the demo chatbot has a ready answer to: the language model answers every one."""
 AUDIBLE = 0.02
 """Amplitude (of 1) that counts as sound."""
 

@@ -35,7 +35,7 @@ from server.demo import ensure_demo
 from server.gateway import SERVICES, Files, application
 from server.hub import Hub
 from server.infra.clock import Ids, SystemClock
-from server.infra.db import connect, migrate, ping
+from server.infra.db import check_durable, connect, migrate, ping
 from server.infra.hashing import Argon2Passwords
 from server.infra.media import MediaFolder
 from server.infra.secrets import keyring
@@ -88,6 +88,7 @@ async def house(settings: Settings, providers: Providers | None = None) -> Async
     database = connect(settings.database, announce=announcer.announce)
     passwords, speech = Argon2Passwords(), SpeechFiles()
     try:
+        await check_durable(database)
         choices = Choices(
             avatars=frozenset(avatar.id for avatar in AvatarLibrary.scan().list()),
             voices=tuple(providers.voices),
@@ -151,6 +152,8 @@ async def house(settings: Settings, providers: Providers | None = None) -> Async
             async with hub:
                 sockets = Sockets(hub, tokens, metrics, origin=settings.origin)
                 sockets.attach(app)
+                announcer.on("user.logout", lambda event: sockets.revoke(event.data["user_id"], event.data["token_id"]))
+                announcer.on("user.tokens_revoked", lambda event: sockets.revoke(event.data["user_id"]))
                 yield House(app, hub, sockets, vitals, metrics, providers.workers)
             for task in tasks:
                 task.cancel()

@@ -6,7 +6,7 @@ closed; closing does not wait for a peer that has gone deaf; compression is off.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import orjson
@@ -152,7 +152,17 @@ class Sockets:
 
     def _late(self, eio_sid: str) -> None:
         self._deadlines.pop(eio_sid, None)
-        task = asyncio.get_running_loop().create_task(self._server.hang_up(eio_sid))  # kept in _hangups until done
+        self._later(self._server.hang_up(eio_sid))
+
+    def revoke(self, user_id: str, token_id: str | None = None) -> None:
+        """Close the sockets that were opened with this token, or with any of this user's."""
+        for link in list(self._links.values()):
+            mine = link.principal.user_id == user_id
+            if mine and token_id in (None, link.principal.token_id):
+                self._later(link.close("revoked"))
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)  # kept in _hangups until it is done
         self._hangups.add(task)
         task.add_done_callback(self._hangups.discard)
 

@@ -7,20 +7,38 @@ from typing import Any, Final
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from api._kit.events import Event
-from api._kit.store import Database
+from api._kit.store import PLATFORM, Database, Write
 
 BUSY_MS: Final = 1_000
 STATEMENT_SECONDS: Final = 10
+_DURABLE: Final = {"2", "3", "on", "local", "remote_write", "remote_apply"}
+"""SQLite's FULL and EXTRA; for PostgreSQL everything but `off` waits for its own disk."""
 _MIGRATION_LOCK: Final = 0x4D41  # any constant number: the advisory lock that concurrent migrations queue for
 
 
 def connect(url: str, *, announce: Callable[[Event], None] = lambda event: None) -> Database:
     """The database at `url` (sqlite+aiosqlite or postgresql+asyncpg). Nothing is opened before the first use."""
-    return Database(engine(url), announce=announce)
+    return Database(engine(url), direct=_direct(make_url(url)), announce=announce)
+
+
+class NotDurable(Exception):
+    """A commit may return before it is on the disk, so that nothing may be acknowledged."""
+
+
+async def check_durable(database: Database) -> None:
+    """Asks the very connection that messages are written on. Raises NotDurable and StoreUnavailable."""
+    setting = "PRAGMA synchronous" if database.dialect == "sqlite" else "SHOW synchronous_commit"
+
+    def ask(write: Write) -> str:
+        return str(write.scalar(text(setting)))
+
+    found = await database.write(PLATFORM, ask)
+    if found not in _DURABLE:
+        raise NotDurable(f"{setting} is {found}")
 
 
 def engine(url: str) -> AsyncEngine:
@@ -29,8 +47,7 @@ def engine(url: str) -> AsyncEngine:
     match parsed.get_backend_name():
         case "sqlite":
             made = create_async_engine(parsed, connect_args={"timeout": BUSY_MS / 1000})
-            event.listen(made.sync_engine, "connect", _prepare_sqlite)
-            event.listen(made.sync_engine, "begin", _begin_sqlite)
+            _prepare(made.sync_engine)
             return made
         case "postgresql":
             parsed = parsed.set(drivername="postgresql+asyncpg")
@@ -44,6 +61,22 @@ def engine(url: str) -> AsyncEngine:
             )
         case other:
             raise ValueError(f"the database is SQLite or PostgreSQL, not {other}")
+
+
+def _direct(url: URL) -> Engine | None:
+    """The same SQLite file without an event loop, for one thread; nothing for a database over the network."""
+    if url.get_backend_name() != "sqlite":
+        return None
+    made = create_engine(
+        url.set(drivername="sqlite+pysqlite"), pool_size=1, max_overflow=0, connect_args={"timeout": BUSY_MS / 1000}
+    )
+    _prepare(made)
+    return made
+
+
+def _prepare(made: Engine) -> None:
+    event.listen(made, "connect", _prepare_sqlite)
+    event.listen(made, "begin", _begin_sqlite)
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -246,3 +246,21 @@ async def test_at_the_door_of_a_full_house_one_is_told_when_to_come_back(tmp_pat
         await sio.disconnect()
     assert error["code"] == "SERVICE_UNAVAILABLE"
     assert error["retry_ms"] > 0
+
+
+async def test_logging_out_closes_the_sockets_of_that_token(server: Live) -> None:
+    person = {"email": "ada@example.com", "password": "a long passphrase", "name": "Ada", "accept_terms": True}
+    async with aiohttp.ClientSession(server.url) as http:
+        await http.post("/api/v1/auth/register", json=person)
+        login = {"email": person["email"], "password": person["password"]}
+        token = (await (await http.post("/api/v1/auth/login", json=login)).json())["access_token"]
+        bearer = {"Authorization": f"Bearer {token}"}
+        made = await http.post("/api/v1/chatbots/create", json={"name": "Mine", "type": "text"}, headers=bearer)
+        chat = ChatClient(server.url, (await made.json())["id"], caps=TEXT_CAPS)
+        chat.token = token
+        async with chat:
+            assert (await chat.say("Hello", "m1"))["ok"] is True
+            await http.post("/api/v1/auth/logout", headers=bearer)
+            bye = await chat.wait("bye", timeout=5)
+            assert bye.payload == {**bye.payload, "reason": "revoked", "reconnect": False}
+    assert "INVALID_TOKEN" in await refused(server, {"token": token})
