@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 
 from api._kit.ports import Bot, Clock, Conversation, Ids, Modality, UnknownConversation
-from api._kit.store import Database, Row, Transaction, metadata
+from api._kit.store import Database, Row, Transaction, Write, metadata
 from api._kit.values import milliseconds, rfc3339
 from api.history.models import ConversationQuery, MessageQuery
 from pipelines.ports import FinishReason, Recorded
@@ -218,15 +218,16 @@ class Journal:
         self, conversation: Conversation, text: str, *, client_id: str | None = None, spoken: bool = False
     ) -> Recorded:
         """Creates the conversation with its first message."""
-        message = {"role": "user", "content": text, "spoken": spoken, "client_id": client_id}
-        async with self._database.uow(conversation.organization_id) as tx:
-            position = await self._place(tx, conversation, title=text)
-            if client_id is not None and (known := await _known(tx, conversation, client_id)):
+        values = {"role": "user", "content": text, "spoken": spoken, "client_id": client_id}
+        message_id, now = self._ids.new("msg"), milliseconds(self._clock.now())
+
+        def work(tx: Write) -> Recorded:
+            if client_id is not None and (known := _known(tx, conversation, client_id)):
                 return Recorded(known, duplicate=True)
-            message_id = self._ids.new("msg")
-            await self._append(tx, conversation, message_id, position, message)
-            await tx.commit()
-        return Recorded(message_id, duplicate=False)
+            _append(tx, conversation, message_id, values, now=now)
+            return Recorded(message_id, duplicate=False)
+
+        return await self._database.write(conversation.organization_id, work)
 
     async def assistant_message(
         self,
@@ -239,7 +240,7 @@ class Journal:
         latency_ms: dict[str, float] | None = None,
     ) -> None:
         """Keeps the reply."""
-        message = {
+        values = {
             "role": "assistant",
             "content": text,
             "heard": heard,
@@ -247,10 +248,12 @@ class Journal:
             "finish_reason": finish_reason,
             "latency": latency_ms,
         }
-        async with self._database.uow(conversation.organization_id) as tx:
-            position = await self._place(tx, conversation, title=text)
-            await self._append(tx, conversation, message_id, position, message)
-            await tx.commit()
+        now = milliseconds(self._clock.now())
+
+        def work(tx: Write) -> None:
+            _append(tx, conversation, message_id, values, now=now)
+
+        await self._database.write(conversation.organization_id, work)
 
     async def recent(self, conversation: Conversation, limit: int) -> Sequence[ChatMessage]:
         """The last `limit` messages, oldest first; an interrupted reply counts as what was heard of it."""
@@ -264,54 +267,53 @@ class Journal:
         said = [(row["role"], row["content"] if row["heard"] is None else row["heard"]) for row in reversed(rows)]
         return [ChatMessage(role, content) for role, content in said if content]
 
-    async def _place(self, tx: Transaction, conversation: Conversation, *, title: str) -> int:
-        """The next message's place. Locks the conversation's row until the transaction ends."""
-        now = milliseconds(self._clock.now())
-        advance = (
-            tx.update(conversations)
-            .where(conversations.c.id == conversation.id)
-            .values(message_count=conversations.c.message_count + 1, updated_at=now)
-            .returning(conversations.c.message_count)
-        )
-        if (place := await tx.scalar(advance)) is not None:
-            return int(place)
-        first = tx.insert(
-            conversations,
-            id=conversation.id,
-            chatbot_id=conversation.chatbot_id,
-            user_id=conversation.user_id,
-            channel=conversation.channel,
-            status="open",
-            title=" ".join(title.split())[:TITLE] or None,
-            language=conversation.language,
-            created_at=now,
-            updated_at=now,
-            message_count=0,
-            tags=[],
-            utm={},
-        )
-        if await tx.try_insert(first):
-            tx.record(
-                "conversation.started",
-                {
-                    "conversation_id": conversation.id,
-                    "chatbot_id": conversation.chatbot_id,
-                    "user_id": conversation.user_id,
-                    "started_at": rfc3339(now),
-                },
-            )
-        return int(await tx.scalar(advance))
 
-    async def _append(
-        self, tx: Transaction, conversation: Conversation, message_id: str, position: int, values: dict[str, Any]
-    ) -> None:
-        now = milliseconds(self._clock.now())
-        row = {"id": message_id, "conversation_id": conversation.id, "position": position, "created_at": now, **values}
-        await tx.run(tx.insert(messages, **row))
+def _append(tx: Write, conversation: Conversation, message_id: str, values: dict[str, Any], *, now: int) -> None:
+    place = _place(tx, conversation, title=values["content"], now=now)
+    row = {"id": message_id, "conversation_id": conversation.id, "position": place, "created_at": now, **values}
+    tx.run(tx.insert(messages, **row))
+    tx.record(
+        "message.created",
+        {"message_id": message_id, "conversation_id": conversation.id, "role": values["role"]},
+    )
+
+
+def _place(tx: Write, conversation: Conversation, *, title: str, now: int) -> int:
+    """The next message's place. Locks the conversation's row until the transaction ends."""
+    advance = (
+        tx.update(conversations)
+        .where(conversations.c.id == conversation.id)
+        .values(message_count=conversations.c.message_count + 1, updated_at=now)
+        .returning(conversations.c.message_count)
+    )
+    if (place := tx.scalar(advance)) is not None:
+        return int(place)
+    first = tx.insert(
+        conversations,
+        id=conversation.id,
+        chatbot_id=conversation.chatbot_id,
+        user_id=conversation.user_id,
+        channel=conversation.channel,
+        status="open",
+        title=" ".join(title.split())[:TITLE] or None,
+        language=conversation.language,
+        created_at=now,
+        updated_at=now,
+        message_count=0,
+        tags=[],
+        utm={},
+    )
+    if tx.try_insert(first):
         tx.record(
-            "message.created",
-            {"message_id": message_id, "conversation_id": conversation.id, "role": values["role"]},
+            "conversation.started",
+            {
+                "conversation_id": conversation.id,
+                "chatbot_id": conversation.chatbot_id,
+                "user_id": conversation.user_id,
+                "started_at": rfc3339(now),
+            },
         )
+    return int(tx.scalar(advance))
 
 
 def _open(tx: Transaction, bot: Bot) -> Select[Any]:
@@ -322,8 +324,8 @@ def _own(tx: Transaction, bot: Bot, user_id: str) -> Select[Any]:
     return _open(tx, bot).where(conversations.c.user_id == user_id)
 
 
-async def _known(tx: Transaction, conversation: Conversation, client_id: str) -> str | None:
-    return await tx.scalar(  # type: ignore[no-any-return]
+def _known(tx: Write, conversation: Conversation, client_id: str) -> str | None:
+    return tx.scalar(  # type: ignore[no-any-return]
         tx.select(messages, messages.c.id).where(
             messages.c.conversation_id == conversation.id, messages.c.client_id == client_id
         )
