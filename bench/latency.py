@@ -4,7 +4,8 @@
 
 Voice to voice: from the last audible sample of a spoken question, sent in real time, to the first audible sample of
 the answer at the client; the client plays at once. Text: from `say` to the first `txt` with a model that answers at
-once, less what a bare HTTP client needs for that model's first token.
+once, less what the same provider needs for that model's first token when nothing stands around it; what a bare HTTP
+client needs is told beside.
 """
 
 import argparse
@@ -12,6 +13,8 @@ import asyncio
 import statistics
 import time
 from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
 
 import aiohttp
 
@@ -20,9 +23,12 @@ from bench.instant_model import instant_model
 from bench.serving import models, server
 from bench.speech import QUESTIONS, first_audible, spoken
 from pipelines.frames import INPUT_RATE, OUTPUT_RATE
+from pipelines.providers.base import ChatMessage, LlmCapabilities, LlmOptions
+from pipelines.providers.openai_compat import Endpoint, OpenAiLlm, fixed
 
 MARKS = ("t_vad_end", "t_stt", "t_llm1", "t_clause", "t_tts1", "t_sent")
 DEMO = "cb_demo"
+WARM = 10
 
 
 def percentile(values: Sequence[float], p: float) -> float:
@@ -57,28 +63,58 @@ async def voice_to_voice(url: str, questions: Sequence[bytes], turns: int) -> li
     return rows
 
 
-async def text_first_token(url: str, model: str, turns: int) -> tuple[list[float], list[float]]:
-    """Milliseconds to the first token through the server, and from the model itself, turn by turn."""
-    ours, bare = [], []
-    body = {"model": "instant", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
-    async with ChatClient(url, DEMO, caps=TEXT_CAPS) as chat, aiohttp.ClientSession() as http:
-        for n in range(turns + 10):
-            since = len(chat.events)
-            start = time.monotonic()
-            saying = asyncio.create_task(chat.say("Tell me something", f"t{n}"))
-            first = await chat.wait("txt", since=since)
-            took = (first.at - start) * 1000
-            await saying
-            await chat.wait("resp.end", since=since)
-            start = time.monotonic()
-            async with http.post(f"{model}/chat/completions", json=body) as answer:
-                await answer.content.readline()
-                direct = (time.monotonic() - start) * 1000
-                await answer.read()
-            if n >= 10:
-                ours.append(took)
-                bare.append(direct)
-    return ours, bare
+@dataclass(frozen=True, slots=True)
+class FirstToken:
+    """Milliseconds to the first token of one turn: through the server, from the provider alone, by bare HTTP."""
+
+    server: float
+    provider: float
+    http: float
+
+
+async def text_first_token(url: str, model: str, turns: int) -> list[FirstToken]:
+    """The three ways in turn, so that a noisy moment hits all of them. The first ten turns warm up."""
+    rows = []
+    llm = OpenAiLlm(fixed(Endpoint(model, "none", local=True)), LlmCapabilities("instant", 4096, True))
+    try:
+        async with ChatClient(url, DEMO, caps=TEXT_CAPS) as chat, aiohttp.ClientSession() as http:
+            for n in range(turns + WARM):
+                row = FirstToken(await _through(chat, n), await _provider(llm), await _bare(http, model))
+                if n >= WARM:
+                    rows.append(row)
+    finally:
+        await llm.close()
+    return rows
+
+
+async def _through(chat: ChatClient, n: int) -> float:
+    since = len(chat.events)
+    start = time.monotonic()
+    saying = asyncio.create_task(chat.say("Tell me something", f"t{n}"))
+    first = await chat.wait("txt", since=since)
+    await saying
+    await chat.wait("resp.end", since=since)
+    return (first.at - start) * 1000
+
+
+async def _provider(llm: OpenAiLlm) -> float:
+    start = time.monotonic()
+    async with aclosing(llm.stream([ChatMessage("user", "Tell me something")], LlmOptions())) as pieces:
+        await anext(pieces)
+        took = (time.monotonic() - start) * 1000
+        async for _ in pieces:
+            pass
+    return took
+
+
+async def _bare(http: aiohttp.ClientSession, model: str) -> float:
+    body = {"model": "instant", "stream": True, "messages": [{"role": "user", "content": "Tell me something"}]}
+    start = time.monotonic()
+    async with http.post(f"{model}/chat/completions", json=body) as answer:
+        await answer.content.readline()
+        took = (time.monotonic() - start) * 1000
+        await answer.read()
+    return took
 
 
 def show(name: str, values: Sequence[float]) -> None:
@@ -97,11 +133,12 @@ async def main(turns: int, text_turns: int) -> None:
         print("  each turn: " + " ".join(f"{row['voice_to_voice']:.0f}" for row in rows))
     if text_turns:
         async with instant_model() as model, server(MA_LLM__BASE_URL=model, MA_LLM__MODEL="instant") as url:
-            ours, bare = await text_first_token(url, model, text_turns)
+            firsts = await text_first_token(url, model, text_turns)
         print(f"Text, {text_turns} turns, a model that answers at once")
-        show("first token through the server", ours)
-        show("first token of the bare model", bare)
-        show("added by the server", [a - b for a, b in zip(ours, bare, strict=True)])
+        show("first token through the server", [row.server for row in firsts])
+        show("first token of the provider", [row.provider for row in firsts])
+        show("first token by bare HTTP", [row.http for row in firsts])
+        show("added by the server", [row.server - row.provider for row in firsts])
 
 
 if __name__ == "__main__":
