@@ -7,13 +7,15 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from avatars.builder.anatomy import body_quads, face_quads, original_uvs, surface_from
 from avatars.builder.basemesh import BodyData
 from avatars.builder.clothes import cloth_material, dress, hide_body
 from avatars.builder.eyes import eye_material, eyeballs, lash_material, lashes
 from avatars.builder.gltf import write_glb
 from avatars.builder.hair import grow_hair, scalp_cap
-from avatars.builder.hairtexture import hair_material
+from avatars.builder.hairtexture import fringe_material, hair_material
 from avatars.builder.hull import head_hull
 from avatars.builder.landmarks import find_landmarks
 from avatars.builder.mouth import teeth, teeth_material, tongue, tongue_material
@@ -78,19 +80,22 @@ def make_glb(recipe: Recipe, data: BodyData) -> tuple[bytes, int]:
     body = keep_triangles(replace(body, morphs={}), hide_body(body, posed, marks, recipe.clothes))
     lash = lashes(posed)
     hull = head_hull(marks.skull, face.points, face.triangles, marks.ear[0] - 0.009)
-    cards = grow_hair(recipe.hair, marks, hull, posed.skeleton, seed_of(recipe))
-    hair = join([scalp_cap(face, recipe.hair, marks), cards])
+    hairdo = grow_hair(recipe.hair, marks, hull, posed.skeleton, seed_of(recipe))
+    cap = scalp_cap(face, recipe.hair, marks)
+    hair = join([cap, hairdo.cards])
     skin = [face, body]
     bare = sky_visibility(skin, skin, 0.0045)
     covered = sky_visibility([*skin, hair, *garments], [*skin, hair, *garments], 0.0075)
     seen = [0.6 * a + 0.4 * b for a, b in zip(bare, covered, strict=False)]
     assert hair.shade is not None
     hair = replace(hair, shade=hair.shade * (0.55 + 0.55 * covered[2]))
+    outer = np.concatenate([np.zeros(len(cap.triangles), bool), hairdo.outer])
+    fringe = replace(join([keep_triangles(hair, outer), hairdo.wisps]), name="HairFringe", material="HairFringe")
     garments = [replace(g, shade=0.35 + 0.7 * v) for g, v in zip(garments, covered[3:], strict=True)]
     lid = lash.points[lash.uvs[:, 1] > 0.9]
     face_canvas = canvas(face, seen[0], original_uvs(posed, face), 1024)
     body_canvas = canvas(body, seen[1], original_uvs(posed, body), 512)
-    surfaces = [face, body, eyeballs(posed), teeth(posed), tongue(posed), lash, *garments, hair]
+    surfaces = [face, body, eyeballs(posed), teeth(posed), tongue(posed), lash, *garments, hair, fringe]
     materials = [
         skin_material("Face", face_canvas, recipe, marks, data, lid, True),
         skin_material("Body", body_canvas, recipe, marks, data, lid, False),
@@ -99,6 +104,7 @@ def make_glb(recipe: Recipe, data: BodyData) -> tuple[bytes, int]:
         tongue_material(),
         lash_material(recipe.eyes),
         hair_material(recipe.hair),
+        fringe_material(recipe.hair),
         *[cloth_material(s.material, g) for s, g in zip(garments, recipe.clothes, strict=True)],
     ]
     content = write_glb(surfaces, materials, posed.skeleton, recipe.licence.credit, {"id": recipe.id})

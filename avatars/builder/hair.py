@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from avatars.builder.basemesh import Floats
+from avatars.builder.basemesh import Bools, Floats
 from avatars.builder.hull import Hull
 from avatars.builder.landmarks import Landmarks
 from avatars.builder.raster import noise3
 from avatars.builder.rig import Skeleton
-from avatars.builder.surface import Surface, keep_triangles, smooth_normals
+from avatars.builder.surface import Surface, clip_surface, smooth_normals
 from avatars.spec import Hair
 
 VARIANTS = 6
@@ -31,13 +31,26 @@ class Style:
     width: float
     curl: float
     segments: int
+    columns: int
     hangs: bool
+    cap: float
+    hugs: bool = False
 
 
 STYLES = {
-    "bob": Style(285, 0.008, 46, 0.55, (0.004, 0.018), 0.12, 0.027, 0.9, 9, True),
-    "short": Style(640, 0.004, 14, 0.12, (0.002, 0.010), 0.30, 0.013, 0.0, 4, False),
+    "bob": Style(255, 0.008, 46, 0.55, (0.007, 0.018), 0.12, 0.027, 0.9, 8, 3, True, 0.0065),
+    "short": Style(640, 0.004, 14, 0.12, (0.002, 0.010), 0.30, 0.013, 0.0, 4, 2, False, 0.0028),
 }
+_WISPS = 220  # fine strands along the hairline
+
+
+@dataclass(frozen=True, slots=True)
+class Hairdo:
+    """`cards` are the hair itself, `outer` (triangles,) marks its outermost cards, `wisps` are the hairline's."""
+
+    cards: Surface
+    outer: Bools
+    wisps: Surface
 
 
 def scalp_cover(position: Floats, marks: Landmarks) -> Floats:
@@ -48,16 +61,18 @@ def scalp_cover(position: Floats, marks: Landmarks) -> Floats:
     line = np.interp(
         np.degrees(angle),
         [0, 20, 38, 52, 64, 76, 86, 96, 110, 130, 180],
-        [0.041, 0.042, 0.037, 0.024, 0.004, -0.022, -0.030, -0.002, -0.062, -0.078, -0.082],
+        [0.034, 0.035, 0.032, 0.021, 0.003, -0.022, -0.030, -0.002, -0.062, -0.078, -0.082],
     )
     return (y - line) / 0.012
 
 
-def grow_hair(hair: Hair, marks: Landmarks, hull: Hull, skeleton: Skeleton, seed: int) -> Surface:
-    """All cards of a hair style as one surface that follows the head bone."""
+def grow_hair(hair: Hair, marks: Landmarks, hull: Hull, skeleton: Skeleton, seed: int) -> Hairdo:
+    """All cards of a hair style; they follow the head bone."""
     style = STYLES[hair.style]
     rng = np.random.default_rng(seed)
     roots = _roots(style.cards, marks, hull, rng)
+    if style.hangs:
+        roots = roots[(_beside_parting(roots, hair, marks) > 0.012) & (scalp_cover(roots, marks) > 0.9)]
     layer = rng.permutation(len(roots)) / len(roots)
     paths = _grow(roots, 0.75, layer, hair, style, marks, hull, rng)
     if style.hangs:
@@ -69,7 +84,52 @@ def grow_hair(hair: Hair, marks: Landmarks, hull: Hull, skeleton: Skeleton, seed
             paths = [next(again) if wrong else path for path, wrong in zip(paths, across, strict=True)]
         beside = np.array([not (_crosses_face(path, marks) or _floats(path, marks, hull)) for path in paths])
         paths, layer = [p for p, ok in zip(paths, beside, strict=True) if ok], layer[beside]
-    return _cards(paths, layer, style, hair, hull, skeleton, rng)
+    wispy = (layer > 0.92) & (rng.random(len(layer)) < 0.6)
+    cards = _cards(paths, layer, wispy, style, hull, skeleton, rng)
+    root = np.stack([path[0] for path in paths])
+    ahead = (root[:, 2] > marks.skull[2] + 0.03) & (scalp_cover(root, marks) < 2.0)
+    outer = ((layer > 0.78) | ahead)[np.argsort(layer)]
+    return Hairdo(cards, np.repeat(outer, _per_card(style)), _wisps(hair, marks, hull, skeleton, rng))
+
+
+def _wisps(hair: Hair, marks: Landmarks, hull: Hull, skeleton: Skeleton, rng: np.random.Generator) -> Surface:
+    """Narrow cards of single hairs, rooted at the hairline from temple to temple and beside the parting."""
+    style = STYLES[hair.style]
+    fine = replace(
+        style,
+        lift=(0.007, 0.0165) if style.hangs else (0.002, 0.008),
+        rise=0.16,
+        gravity=0.1,
+        hugs=True,
+        width=0.012 if style.hangs else 0.009,
+        segments=5 if style.hangs else 4,
+        columns=2,
+        steps=14 if style.hangs else 7,
+        step=0.006 if style.hangs else 0.004,
+    )
+    azimuth = np.radians(np.linspace(-98, 98, _WISPS) + rng.normal(0, 0.4, _WISPS))
+    depth = 2.2 * rng.random(_WISPS) ** 1.8 - 0.1
+    low, high = np.full(_WISPS, -0.9), np.full(_WISPS, 1.3)
+    for _ in range(24):
+        middle = (low + high) / 2
+        ring = np.cos(middle)
+        roots = hull.surface(np.stack([np.sin(azimuth) * ring, np.sin(middle), np.cos(azimuth) * ring], 1))
+        above = scalp_cover(roots, marks) > depth
+        low, high = np.where(above, low, middle), np.where(above, middle, high)
+    if style.hangs:
+        scalp = _roots(900, marks, hull, rng)
+        roots = np.concatenate([roots, scalp[_beside_parting(scalp, hair, marks) < 0.016]])
+    layer = rng.random(len(roots))
+    paths = _grow(roots, 1.7, layer, hair.model_copy(update={"length": 40.0}), fine, marks, hull, rng, bury=0.0004)
+    return _cards(paths, 0.4 + 0.5 * layer, np.ones(len(roots), bool), fine, hull, skeleton, rng)
+
+
+def _beside_parting(points: Floats, hair: Hair, marks: Landmarks) -> Floats:
+    """Metres sideways from the parting; a large number behind the whorl."""
+    rel = points - marks.skull
+    along = np.clip((0.075 - rel[:, 2]) / 0.13, 0, 1)
+    across = np.abs(rel[:, 0] - hair.parting * 0.075 * (1 - 0.65 * along))
+    return np.asarray(np.where((rel[:, 2] > -0.03) & (rel[:, 1] > 0.02), across, 1.0))
 
 
 def _roots(count: int, marks: Landmarks, hull: Hull, rng: np.random.Generator) -> Floats:
@@ -81,7 +141,7 @@ def _roots(count: int, marks: Landmarks, hull: Hull, rng: np.random.Generator) -
     ring = np.sqrt(1 - y**2)
     unit = np.stack([ring * np.cos(angle), y, ring * np.sin(angle)], 1) + rng.normal(0, 0.012, (total, 3))
     points = hull.surface(unit, 0.0)
-    return points[scalp_cover(points, marks) > 0.1]
+    return points[scalp_cover(points, marks) > 0.5]
 
 
 def _grow(
@@ -93,6 +153,7 @@ def _grow(
     marks: Landmarks,
     hull: Hull,
     rng: np.random.Generator,
+    bury: float = 0.003,
 ) -> list[Floats]:
     """Strand paths from roots. `sweep` is how strongly hair near the forehead is combed back."""
     part_x = hair.parting * 0.075
@@ -114,8 +175,8 @@ def _grow(
     velocity /= np.linalg.norm(velocity, axis=1, keepdims=True)
 
     offset = (style.lift[0] + (style.lift[1] - style.lift[0]) * layer) * hair.volume
-    cut = marks.crown[1] - hair.length / 100 + rng.normal(0, 0.005, len(roots)) - 0.012 * (1 - layer)
-    point = roots - normal * 0.003
+    cut = marks.crown[1] - hair.length / 100 + rng.normal(0, 0.0022, len(roots)) + 0.004 * (layer - 1)
+    point = roots - normal * bury
     track = [point]
     for n in range(style.steps):
         s = n * style.step
@@ -123,19 +184,20 @@ def _grow(
         rel = point - marks.skull
         inward = -rel * [1, 0, 1]
         inward /= np.maximum(np.linalg.norm(inward, axis=1, keepdims=True), 1e-6)
-        low = np.clip((marks.mouth[1] + 0.01 - point[:, 1]) / 0.05, 0, 1)[:, None] * style.curl
-        sway = np.stack([noise3(point * [1, 0.4, 1], 0.03, 40 + a) for a in range(3)], 1) * 0.10
+        low = np.clip((marks.nose[1] - point[:, 1]) / 0.06, 0, 1)[:, None] * style.curl
+        sway = np.stack([noise3(point * [1, 0.4, 1], 0.03, 40 + a) for a in range(3)], 1) * 0.08
         pull = (
             flow * fade * 0.30
             + np.array([0.0, -1.0, 0.0]) * style.gravity * (1 - 0.75 * fade)
-            + inward * low * 0.35
+            + inward * low * 0.42
             + sway
         )
         velocity = velocity * 0.72 + pull * 0.5
         velocity /= np.linalg.norm(velocity, axis=1, keepdims=True)
         point = point + velocity * style.step
         grown = np.clip(s / 0.03, 0, 1) ** 0.7
-        point = hull.outside(point, offset * grown + 0.001)
+        height = offset * grown + 0.001
+        point = hull.surface(point - hull.centre, height) if style.hugs else hull.outside(point, height)
         if style.hangs:
             point = _clear_face(point, marks)
         velocity = point - track[-1]
@@ -147,6 +209,9 @@ def _grow(
         if style.hangs:
             below = np.flatnonzero(path[:, 1] < limit)
             end = max(4, int(below[0]) + 1 if len(below) else len(path))
+            if len(below) and end == below[0] + 1:
+                over = (limit - path[end - 1, 1]) / max(1e-6, path[end - 2, 1] - path[end - 1, 1])
+                path[end - 1] += (path[end - 2] - path[end - 1]) * np.clip(over, 0, 0.95)
         else:
             high = np.clip((path[0, 1] - marks.eye[1] + 0.01) / 0.07, 0, 1)
             end = max(4, int(len(path) * hair.length / 6.0 * rng.uniform(0.8, 1.0) * (0.35 + 0.65 * high)))
@@ -198,15 +263,15 @@ def _smooth(path: Floats, rounds: int) -> Floats:
 
 def _resample(path: Floats, segments: int) -> Floats:
     length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
-    at = np.linspace(0, length[-1], segments + 1)
+    at = length[-1] * np.linspace(0, 1, segments + 1) ** 1.5
     return np.stack([np.interp(at, length, path[:, k]) for k in range(3)], 1)
 
 
 def _cards(
     paths: list[Floats],
     layer: Floats,
+    wispy: Bools,
     style: Style,
-    hair: Hair,
     hull: Hull,
     skeleton: Skeleton,
     rng: np.random.Generator,
@@ -226,13 +291,14 @@ def _cards(
     side = np.cross(tangent, out)
     side /= np.maximum(np.linalg.norm(side, axis=2, keepdims=True), 1e-9)
     front = np.cross(side, tangent)
-    twist = rng.normal(0, 0.22, (count, 1, 1))
+    twist = rng.normal(0, 0.14, (count, 1, 1))
     side = side * np.cos(twist) + front * np.sin(twist)
-    v = np.linspace(0, 1, m)
-    profile = np.interp(v, [0, 0.2, 0.7, 1.0], [0.6, 1.0, 1.0, 0.8])
+    v = np.linspace(0, 1, m) ** 1.5
+    profile = np.interp(v, [0, 0.1, 0.25, 0.7, 1.0], [0.3, 0.65, 1.0, 1.0, 0.8])
     width = style.width * rng.uniform(0.75, 1.2, (count, 1)) * profile[None]
-    columns = np.array([-0.5, 0.0, 0.5])
-    sink = np.array([0.10, 0.0, 0.10])
+    k = style.columns
+    columns = np.linspace(-0.5, 0.5, k)
+    sink = 0.10 * np.abs(columns) * 2
     points = (
         centre[:, :, None]
         + side[:, :, None] * (width[..., None] * columns)[..., None]
@@ -240,17 +306,16 @@ def _cards(
     )
     normals = out[:, :, None] * 0.8 + front[:, :, None] * 0.35 + side[:, :, None] * (columns * 0.7)[:, None]
     normals /= np.linalg.norm(normals, axis=3, keepdims=True)
-    wispy = (layer > 0.92) & (rng.random(count) < 0.6)
     variant = np.where(
         wispy, VARIANTS - WISPS + rng.integers(0, WISPS, count), rng.integers(0, VARIANTS - WISPS, count)
     )
     u = (variant[:, None] + 0.5 + np.where(rng.random(count) < 0.5, -1, 1)[:, None] * columns * 0.94) / VARIANTS
     uvs = np.stack(np.broadcast_arrays(u[:, None, :], v[None, :, None]), -1)
-    i, j = np.meshgrid(np.arange(m - 1), np.arange(2), indexing="ij")
-    a = (i * 3 + j).ravel()
-    quad = np.concatenate([np.stack([a, a + 1, a + 3], 1), np.stack([a + 1, a + 4, a + 3], 1)])
+    i, j = np.meshgrid(np.arange(m - 1), np.arange(k - 1), indexing="ij")
+    a = (i * k + j).ravel()
+    quad = np.concatenate([np.stack([a, a + 1, a + k], 1), np.stack([a + 1, a + k + 1, a + k], 1)])
     order = np.argsort(layer)
-    triangles = np.concatenate([quad + n * m * 3 for n in order])
+    triangles = np.concatenate([quad + n * m * k for n in order])
     locks = 1 + rng.uniform(-0.10, 0.10, count)
     flat_points = points.reshape(-1, 3)
     return Surface(
@@ -261,21 +326,27 @@ def _cards(
         skeleton.rigid(len(flat_points), "Head"),
         triangles,
         normals=normals.reshape(-1, 3),
-        shade=np.broadcast_to(((0.68 + 0.32 * layer) * locks)[:, None, None], (count, m, 3)).ravel(),
+        shade=np.broadcast_to(((0.68 + 0.32 * layer) * locks)[:, None, None], (count, m, k)).ravel(),
     )
+
+
+def _per_card(style: Style) -> int:
+    return style.segments * (style.columns - 1) * 2
 
 
 def scalp_cap(face: Surface, hair: Hair, marks: Landmarks) -> Surface:
     """The scalp once more, a little lifted and combed away from the parting, so that no gap between cards is bald."""
     inside = scalp_cover(face.points, marks)
-    s = keep_triangles(replace(face, morphs={}, shade=inside), np.asarray((inside[face.triangles] > 0.35).all(1)))
+    s = clip_surface(replace(face, morphs={}, shade=inside), 0.9 - inside)
     assert s.shade is not None
     normals = smooth_normals(s.points, s.triangles)
     rel = s.points - marks.skull
     across = np.abs(rel[:, 0] - hair.parting * 0.075)
     u = (0.02 + 0.62 * np.clip((rel[:, 2] + 0.10) / 0.19, 0, 1)) * (VARIANTS - WISPS) / VARIANTS * 1.5
     uvs = np.stack([np.clip(u, 0, 1), 0.12 + 0.5 * np.clip(across / 0.16, 0, 1)], 1)
-    lift = 0.0028 * np.clip((s.shade - 0.35) / 0.8, 0.15, 1)
+    groove = np.exp(-((across / 0.010) ** 2)) * np.clip((rel[:, 2] + 0.03) / 0.03, 0, 1)
+    deep = np.clip((s.shade - 0.9) / 3.0, 0, 1)
+    lift = 0.0004 + STYLES[hair.style].cap * deep * (2 - deep) * (1 - 0.5 * groove)
     return replace(
         s,
         name="Hair",
@@ -283,7 +354,7 @@ def scalp_cap(face: Surface, hair: Hair, marks: Landmarks) -> Surface:
         points=s.points + normals * lift[:, None],
         normals=normals,
         uvs=uvs,
-        shade=np.full(len(s.points), 0.62),
+        shade=0.70 - 0.30 * groove,
         source=None,
         coord=None,
     )

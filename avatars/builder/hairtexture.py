@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from avatars.builder.basemesh import Floats
@@ -45,6 +47,11 @@ def hair_material(hair: Hair, width: int = 768, height: int = 512) -> Material:
     )
 
 
+def fringe_material(hair: Hair) -> Material:
+    """The same strands blended: they soften the edges that the alpha test leaves, and fade in at the hairline."""
+    return replace(hair_material(hair), name="HairFringe", alpha="BLEND")
+
+
 def _variant(
     rng: np.random.Generator, xs: Floats, v: Floats, column: int, solid: bool
 ) -> tuple[Floats, Floats, Floats]:
@@ -61,7 +68,8 @@ def _variant(
         x = (home + drift * v**1.5 + wave * np.sin(v * 9 + phase)) * column
         edge = abs(home - 0.5) * 2
         start = abs(rng.normal(0, 0.022)) + 0.03 * edge**2
-        end = np.clip(1.03 - 0.30 * edge**2 * rng.uniform(0.3, 1.3) - abs(rng.normal(0, 0.06)), 0.45, 1.0)
+        frayed = 0.10 if solid else 0.40
+        end = np.clip(1.02 - frayed * edge**2 * rng.uniform(0.3, 1.3) - abs(rng.normal(0, 0.6 * frayed)), 0.45, 1.0)
         width = rng.uniform(1.2, 2.6) * np.clip((end - v) / 0.25, 0, 1) ** 0.6
         near = np.abs(xs[None] - x[:, None])
         body = np.clip(width[:, None] + 0.6 - near, 0, 1) * ((v < end) & (v > start))[:, None]
@@ -69,5 +77,5 @@ def _variant(
         hit = body > 0.3
         tone[hit] = shade + 0.05 * np.sin(v * 5 + phase)[:, None].repeat(column, 1)[hit]
         relief = np.where(hit, 0.5 + 0.5 * np.clip(1 - near / 3.0, 0, 1) + 0.3 * shade, relief)
-        alpha = np.maximum(alpha, body)
+        alpha = np.maximum(alpha, body if solid else body * np.clip(v / 0.16, 0, 1)[:, None] ** 0.7)
     return alpha, tone, relief
