@@ -57,7 +57,7 @@ def _draw(recipe: Recipe) -> tuple[Floats, Floats, Floats]:
         for s in np.linspace(0, 1, 7):
             bend = angle - s * 0.35
             points.append((x0 + reach * s * np.cos(bend), y0 + reach * s * np.sin(bend) * 0.72))
-        fade = rng.uniform(0.55, 1.0) * (0.55 + 0.45 * min(1.0, t * 5))
+        fade = rng.uniform(0.55, 1.0) * (0.30 + 0.70 * min(1.0, t * 4))
         pixels = [(px * 1000 * _SCALE, (_HEIGHT - py) * 1000 * _SCALE) for px, py in points]
         shade = int(128 + 110 * rng.uniform(-0.8, 0.8))
         for s in range(len(pixels) - 1):

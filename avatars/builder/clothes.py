@@ -38,9 +38,27 @@ def _cloth(posed: PosedBody) -> Surface:
     weights = posed.skeleton.weights[vertex]
     normals = vertex_normals(points, triangles)
     smooth = relax(points, triangles, 14, 0.5)
-    bridge = np.clip(((smooth - points) * normals).sum(1), 0, 0.02)
+    bridge = np.clip(((smooth - points) * normals).sum(1), 0, 0.014)
     points = points + normals * bridge[:, None]
     return Surface("Cloth", "Cloth", points, np.zeros((len(points), 2)), weights, triangles)
+
+
+def _tailored(p: Floats, normals: Floats, weights: Floats, posed: PosedBody) -> Floats:
+    """Points of a blazer: sleeves drawn in towards the arm, and shoulders squared as by a thin pad."""
+    rig = posed.skeleton
+    arm = _arm_reach(p, weights, posed)
+    out = p.copy()
+    slim = 0.17 * np.interp(arm, [-1, 0.0, 0.25, 0.9, 1.5, 1.95], [0, 0, 0.8, 1.0, 0.7, 0])
+    for side, sign in (("Left", 1), ("Right", -1)):
+        at, elbow, hand = (rig.heads[rig.index(side + b)] for b in ("Arm", "ForeArm", "Hand"))
+        on = (arm >= 0) & (p[:, 0] * sign > 0)
+        upper, lower = at + (elbow - at) * arm[:, None], elbow + (hand - elbow) * (arm[:, None] - 1)
+        axis = np.where(arm[:, None] < 1, upper, lower)
+        out[on] += ((axis - p) * slim[:, None])[on]
+    joint = abs(rig.heads[rig.index("LeftArm"), 0])
+    pad = np.exp(-(((np.abs(p[:, 0]) - joint) / 0.026) ** 2)) * np.clip(normals[:, 1], 0, 1)
+    out[:, 1] += 0.0055 * pad
+    return out
 
 
 def _neckline(p: Floats, marks: Landmarks, low: float, scoop: float, reach: float) -> Floats:
@@ -92,11 +110,13 @@ def dress(posed: PosedBody, marks: Landmarks, garments: tuple[Garment, ...]) -> 
     out: list[Surface] = []
     kinds = [g.kind for g in garments]
     for number, garment in enumerate(garments):
-        lift = 0.003 + 0.006 * number
+        lift = 0.003 + 0.0045 * number
         shaped = subdivide(cloth)
         normals = vertex_normals(shaped.points, shaped.triangles)
         folds = 0.0022 * noise3(shaped.points * [1, 0.45, 1], 0.05, 61 + number) * (0.4 + 0.6 * number)
         shaped = replace(shaped, points=shaped.points + normals * (lift + folds)[:, None])
+        if garment.kind == "blazer":
+            shaped = replace(shaped, points=_tailored(shaped.points, normals, shaped.weights, posed))
         shaped = replace(shaped, normals=vertex_normals(shaped.points, shaped.triangles))
         cut = clip_surface(shaped, covered(garment.kind, shaped.points, shaped.weights, posed, marks))
         name = "Top" if garment.kind == "tee" else "Jacket"

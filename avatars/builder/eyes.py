@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from avatars.builder.anatomy import surface_from
-from avatars.builder.basemesh import Floats
+from avatars.builder.basemesh import Floats, Ints
 from avatars.builder.gltf import Image, Material
 from avatars.builder.raster import blur, jpeg, png
 from avatars.builder.rig import PosedBody, rotation
@@ -155,6 +155,7 @@ def lashes(posed: PosedBody) -> Surface:
     s = surface_from(posed, "Lashes", "Lashes", np.concatenate([mesh.faces[g] for g in groups]))
     assert s.source is not None
     uvs = np.zeros_like(s.uvs)
+    morphs = {name: offsets.copy() for name, offsets in s.morphs.items()}
     for g in groups:
         side = "l" if "-l-" in g else "r"
         centre, radius = eye_sphere(posed, side)
@@ -165,8 +166,18 @@ def lashes(posed: PosedBody) -> Surface:
         out = np.linalg.norm(p, axis=1) - radius
         reach = np.array([out[np.abs(u - x) < 0.07].max() for x in u])
         uvs[rows, 0] = (0.02 + 0.46 * u) + (0.0 if g.endswith("2") else 0.5)
-        uvs[rows, 1] = 1 - np.clip((out - 0.0004) / np.maximum(reach - 0.0004, 0.001), 0, 1)
-    return replace(s, uvs=uvs)
+        v = 1 - np.clip((out - 0.0004) / np.maximum(reach - 0.0004, 0.001), 0, 1)
+        uvs[rows, 1] = v
+        if g.endswith("2"):
+            _droop(morphs[f"eyeBlink{'Left' if side == 'l' else 'Right'}"], s.points, rows, rows[v > 0.9])
+    return replace(s, uvs=uvs, morphs=morphs)
+
+
+def _droop(blink: Floats, points: Floats, rows: Ints, roots: Ints, degrees: float = 58.0) -> None:
+    """Makes upper lashes follow their roots in a blink and turn down onto the cheek. Changes `blink` in place."""
+    base = roots[np.argmin(((points[rows, None] - points[None, roots]) ** 2).sum(2), axis=1)]
+    rel = points[rows] - points[base]
+    blink[rows] = blink[base] + rel @ rotation([1.0, 0.0, 0.0], degrees).T - rel
 
 
 def lash_material(look: Eyes, size: int = 512) -> Material:
@@ -176,10 +187,10 @@ def lash_material(look: Eyes, size: int = 512) -> Material:
     alpha = np.zeros((height, size))
     y = np.linspace(0, 1, height)
     xs = np.arange(size)
-    for half, count, strength, least in ((0, 62, 1.0, 0.55), (1, 40, 0.6, 0.35)):
+    for half, count, strength, least in ((0, 74, 1.0, 0.55), (1, 44, 0.4, 0.25)):
         for k in range(count):
             u = (k + rng.uniform(0.15, 0.85)) / count
-            length = rng.uniform(least, 1.0) * (0.75 + 0.25 * u)
+            length = rng.uniform(least, 1.0 if half == 0 else 0.6) * (0.75 + 0.25 * u)
             lean = (u - 0.35) * 0.05 + rng.normal(0, 0.012)
             root = half * 0.5 + 0.02 + 0.46 * u
             t = np.clip((1 - y) / length, 0, 1)

@@ -61,7 +61,7 @@ def scalp_cover(position: Floats, marks: Landmarks) -> Floats:
     line = np.interp(
         np.degrees(angle),
         [0, 20, 38, 52, 64, 76, 86, 96, 110, 130, 180],
-        [0.034, 0.035, 0.032, 0.021, 0.003, -0.022, -0.030, -0.002, -0.062, -0.078, -0.082],
+        [0.031, 0.032, 0.030, 0.020, 0.003, -0.022, -0.030, -0.002, -0.062, -0.078, -0.082],
     )
     return (y - line) / 0.012
 
@@ -72,7 +72,7 @@ def grow_hair(hair: Hair, marks: Landmarks, hull: Hull, skeleton: Skeleton, seed
     rng = np.random.default_rng(seed)
     roots = _roots(style.cards, marks, hull, rng)
     if style.hangs:
-        roots = roots[(_beside_parting(roots, hair, marks) > 0.012) & (scalp_cover(roots, marks) > 0.9)]
+        roots = roots[((_beside_parting(roots, hair, marks) > 0.012) | (roots[:, 2] < marks.skull[2] - 0.015)) & (scalp_cover(roots, marks) > 0.9)]
     layer = rng.permutation(len(roots)) / len(roots)
     paths = _grow(roots, 0.75, layer, hair, style, marks, hull, rng)
     if style.hangs:
@@ -97,7 +97,7 @@ def _wisps(hair: Hair, marks: Landmarks, hull: Hull, skeleton: Skeleton, rng: np
     style = STYLES[hair.style]
     fine = replace(
         style,
-        lift=(0.007, 0.0165) if style.hangs else (0.002, 0.008),
+        lift=(0.007, 0.0140) if style.hangs else (0.002, 0.008),
         rise=0.16,
         gravity=0.1,
         hugs=True,
@@ -129,7 +129,7 @@ def _beside_parting(points: Floats, hair: Hair, marks: Landmarks) -> Floats:
     rel = points - marks.skull
     along = np.clip((0.075 - rel[:, 2]) / 0.13, 0, 1)
     across = np.abs(rel[:, 0] - hair.parting * 0.075 * (1 - 0.65 * along))
-    return np.asarray(np.where((rel[:, 2] > -0.03) & (rel[:, 1] > 0.02), across, 1.0))
+    return np.asarray(np.where((rel[:, 2] > -0.045) & (rel[:, 1] > 0.02), across, 1.0))
 
 
 def _roots(count: int, marks: Landmarks, hull: Hull, rng: np.random.Generator) -> Floats:

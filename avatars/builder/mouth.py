@@ -34,7 +34,8 @@ def teeth(posed: PosedBody) -> Surface:
         triangles.append(tri + shift)
         weights.append(posed.skeleton.rigid(len(p), bone))
         depth = np.clip((p[:, 2] - p[:, 2].min()) / np.ptp(p[:, 2]), 0, 1)
-        shade.append(0.06 + 0.94 * np.clip((depth - 0.6) / 0.34, 0, 1) ** 1.5)
+        aside = np.clip((np.abs(p[:, 0]) - 0.011) / 0.012, 0, 1)
+        shade.append((0.05 + 0.95 * np.clip((depth - 0.6) / 0.34, 0, 1) ** 1.5) * (1 - 0.93 * aside))
         helper = np.c_[posed.vertices[rows], np.ones(len(rows))]
         for name, offsets in posed.morphs.items():
             fit = np.linalg.lstsq(helper, offsets[rows], rcond=None)[0]
@@ -160,16 +161,23 @@ def teeth_material() -> Material:
     enamel = enamel * np.where(v < 0.2, 0.93, 1.0)
     gum = np.array([0.78, 0.45, 0.43]) * (1 - v) + np.array([0.66, 0.33, 0.33]) * v
     pixels = np.concatenate([np.repeat(enamel, size // 2, 1), np.repeat(gum, size // 2, 1)], 1)
-    return Material("Teeth", roughness=0.28, base=jpeg("teeth", pixels, 92))
+    return Material(
+        "Teeth",
+        roughness=0.4,
+        base=jpeg("teeth", pixels, 92),
+        extensions={"KHR_materials_specular": {"specularFactor": 0.3}},
+    )
 
 
 def tongue(posed: PosedBody) -> Surface:
     """The base mesh's tongue; `shade` darkens it towards the throat."""
     s = surface_from(posed, "Tongue", "Tongue", posed.mesh.faces["helper-tongue"])
     z = s.points[:, 2]
-    return replace(s, shade=0.10 + 0.90 * np.clip((z - z.min()) / np.ptp(z), 0, 1) ** 2.2)
+    return replace(s, shade=0.04 + 0.96 * np.clip((z - z.min()) / np.ptp(z), 0, 1) ** 2.2)
 
 
 def tongue_material() -> Material:
-    """Moist and pink."""
-    return Material("Tongue", (0.58, 0.16, 0.15, 1), 0.55)
+    """Moist and dark red."""
+    return Material(
+        "Tongue", (0.36, 0.085, 0.08, 1), 0.6, extensions={"KHR_materials_specular": {"specularFactor": 0.4}}
+    )

@@ -52,8 +52,8 @@ def shape_body(data: BodyData, recipe: Recipe) -> Body:
     vertices += _REST_SEAL * units["mouthClose"]
     tongue = mesh.group_vertices("helper-tongue")
     floor = vertices[tongue, 1].min()
-    vertices[tongue, 1] = floor + (vertices[tongue, 1] - floor) * 0.66
-    units["jawOpen"][tongue] += [0.0, -0.05, -0.03]
+    vertices[tongue, 1] = floor + (vertices[tongue, 1] - floor) * 0.55 - 0.02
+    units["jawOpen"][tongue] += [0.0, -0.08, -0.05]
     units["tongueUp"] = _tongue_up(mesh, vertices)
     visemes = {
         name: np.sum([w * units[unit] for unit, w in parts.items()], axis=0) if parts else np.zeros_like(vertices)
