@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO
 
@@ -61,7 +62,8 @@ def forget(entry: Entry, downloads: Path) -> None:
 
 def _pip(package: str, folder: Path, report: Report) -> None:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
-    command += ["--disable-pip-version-check", "--progress-bar", "raw", "--dest", str(folder), package]
+    bar = "raw" if _pip_version() >= (24, 1) else "off"  # older ones cannot say their progress to a program
+    command += ["--disable-pip-version-check", "--progress-bar", bar, "--dest", str(folder), package]
 
     def line(text: str) -> None:
         words = text.split()
@@ -70,6 +72,10 @@ def _pip(package: str, folder: Path, report: Report) -> None:
 
     report("downloading", 0, 0)
     _run(command, package, line)
+
+
+def _pip_version() -> tuple[int, ...]:
+    return tuple(int(part) for part in version("pip").split(".")[:2] if part.isdigit())
 
 
 def _npm(package: str, folder: Path, report: Report) -> None:
