@@ -254,15 +254,15 @@ class LiveStage implements Stage {
     const stepped = performance.now();
     this.scriptTimes.add(stepped - begun);
     if (moving) this.dirty = 3;
-    const since = (at - this.drawn) / 1000;
-    if (this.dirty === 0 || since < this.studio.interval(this.silent < REST_SECONDS)) return;
+    if (this.dirty === 0 || !this.studio.ready(stepped, this.silent < REST_SECONDS)) return;
     this.dirty -= 1;
+    const since = at - this.drawn;
     this.drawn = at;
     this.studio.render();
     this.frame += 1;
     this.renderTimes.add(performance.now() - stepped);
     if (this.frame < 2) return;
-    this.intervals.add(since * 1000);
+    this.intervals.add(since);
     this.studio.pace(interval);
   };
 

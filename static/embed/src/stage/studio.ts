@@ -20,13 +20,17 @@ interface Tier {
   /** Seconds between pictures, at least: while speaking, and otherwise. */
   readonly speaking: number;
   readonly resting: number;
+  /** The CPU draws: leave it half of its time for everything else. */
+  readonly shared: boolean;
 }
 
 const TIERS = {
-  high: { pixelRatio: 2, fine: true, speaking: 0, resting: 0 },
-  low: { pixelRatio: 1, fine: false, speaking: 0, resting: 1 / 31 },
-  software: { pixelRatio: 0.6, fine: false, speaking: 1 / 21, resting: 1 / 11 },
+  high: { pixelRatio: 2, fine: true, speaking: 0, resting: 0, shared: false },
+  low: { pixelRatio: 1, fine: false, speaking: 0, resting: 1 / 31, shared: false },
+  software: { pixelRatio: 0.6, fine: false, speaking: 1 / 21, resting: 1 / 11, shared: true },
 } as const satisfies Record<string, Tier>;
+
+const LONGEST_REST_MS = 250;
 
 export const BACKDROP =
   "radial-gradient(120% 95% at 50% 32%, #f3f1ee 0%, #dcdde1 45%, #b4b9c4 100%)";
@@ -72,6 +76,11 @@ function drawnByCpu(): boolean | null {
   return /swiftshader|llvmpipe|software|basic render/i.test(String(name));
 }
 
+function texturesOf(mesh: Mesh): Texture[] {
+  const materials = [mesh.material].flat() as Material[];
+  return materials.flatMap((material) => Object.values(material).filter((value) => value instanceof Texture));
+}
+
 export class Studio {
   readonly scene = new Scene();
   readonly camera = new PerspectiveCamera(FIELD_OF_VIEW, 1, 0.1, 10);
@@ -85,6 +94,9 @@ export class Studio {
   private ratioLimit: number;
   private slow = 0;
   private fast = 0;
+  private unfinished: WebGLSync | null = null;
+  private begun = 0;
+  private rested = 0;
 
   /** Throws when the browser gives no WebGL 2. */
   constructor(canvas: HTMLCanvasElement, quality: Quality, backdrop: string | null) {
@@ -119,6 +131,7 @@ export class Studio {
       if (!(node instanceof Mesh)) return;
       const thin = /lash|brow/i.test(node.name);
       node.castShadow = !thin;
+      if (this.tier.shared) for (const texture of texturesOf(node)) texture.anisotropy = 1;
       node.receiveShadow = !thin && !/eye|teeth|tongue/i.test(node.name);
     });
     this.scene.add(model);
@@ -155,9 +168,18 @@ export class Studio {
     return { pitch: Math.atan2(eyeLine.y - position.y, ahead), yaw: Math.atan2(position.x - eyeLine.x, ahead) };
   }
 
-  /** Seconds that must pass between two pictures. */
-  interval(speaking: boolean): number {
-    return speaking ? this.tier.speaking : this.tier.resting;
+  /** Whether the next picture may be drawn at `now`, milliseconds. A shared CPU is asked for one picture at a time, and
+   * then rests for as long as it drew. */
+  ready(now: number, speaking: boolean): boolean {
+    const gl = this.renderer.getContext() as WebGL2RenderingContext;
+    if (this.unfinished) {
+      if (gl.getSyncParameter(this.unfinished, gl.SYNC_STATUS) !== gl.SIGNALED) return false;
+      gl.deleteSync(this.unfinished);
+      this.unfinished = null;
+      this.rested = now + Math.min(LONGEST_REST_MS, now - this.begun);
+    }
+    const interval = speaking ? this.tier.speaking : this.tier.resting;
+    return now >= this.rested && now - this.begun >= interval * 1000;
   }
 
   async compile(): Promise<void> {
@@ -165,7 +187,13 @@ export class Studio {
   }
 
   render(): void {
+    this.begun = performance.now();
     this.renderer.render(this.scene, this.camera);
+    if (!this.tier.shared) return;
+    const gl = this.renderer.getContext() as WebGL2RenderingContext;
+    if (this.unfinished) gl.deleteSync(this.unfinished);
+    this.unfinished = gl.fenceSync(gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
+    gl.flush();
   }
 
   /** Gives up pixels when frames keep coming more than 30 ms apart; never takes them back. */
