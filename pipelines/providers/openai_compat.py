@@ -93,6 +93,8 @@ class OpenAiLlm:
             await client.close()
 
     async def _ask(self, messages: Sequence[ChatMessage], options: LlmOptions) -> AsyncStream[ChatCompletionChunk]:
+        # As an extra, because the client walks through its arguments' types: milliseconds for a long history.
+        said = [{"role": message.role, "content": message.content} for message in messages]
         while True:
             endpoint = await self._endpoint()
             wanted: dict[str, Any] = {"max_tokens": options.max_tokens, "temperature": options.temperature}
@@ -106,7 +108,8 @@ class OpenAiLlm:
                 client = await self._client(endpoint)
                 response = await client.chat.completions.create(
                     model=self._capabilities.model,
-                    messages=[{"role": m.role, "content": m.content} for m in messages],  # type: ignore[misc]
+                    messages=[],
+                    extra_body={"messages": said},
                     stream=True,
                     **{name: value for name, value in wanted.items() if name not in self._unknown},
                 )
