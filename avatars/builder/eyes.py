@@ -177,7 +177,7 @@ def _droop(blink: Floats, points: Floats, rows: Ints, roots: Ints, degrees: floa
     """Makes upper lashes follow their roots in a blink and turn down onto the cheek. Changes `blink` in place."""
     base = roots[np.argmin(((points[rows, None] - points[None, roots]) ** 2).sum(2), axis=1)]
     rel = points[rows] - points[base]
-    blink[rows] = blink[base] + rel @ rotation([1.0, 0.0, 0.0], degrees).T - rel
+    blink[rows] = blink[base] + rel @ rotation(np.array([1.0, 0.0, 0.0]), degrees).T - rel
 
 
 def lash_material(look: Eyes, size: int = 512) -> Material:

@@ -72,7 +72,10 @@ def grow_hair(hair: Hair, marks: Landmarks, hull: Hull, skeleton: Skeleton, seed
     rng = np.random.default_rng(seed)
     roots = _roots(style.cards, marks, hull, rng)
     if style.hangs:
-        roots = roots[((_beside_parting(roots, hair, marks) > 0.012) | (roots[:, 2] < marks.skull[2] - 0.015)) & (scalp_cover(roots, marks) > 0.9)]
+        roots = roots[
+            ((_beside_parting(roots, hair, marks) > 0.012) | (roots[:, 2] < marks.skull[2] - 0.015))
+            & (scalp_cover(roots, marks) > 0.9)
+        ]
     layer = rng.permutation(len(roots)) / len(roots)
     paths = _grow(roots, 0.75, layer, hair, style, marks, hull, rng)
     if style.hangs:

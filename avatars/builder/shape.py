@@ -23,6 +23,7 @@ _OPPOSITES = (
 
 #: Share of `mouthClose` in the rest shape: the base mesh's lips stand a little apart at their corners.
 _REST_SEAL = 0.05
+_MOUTH_CORNER = 7189  # the base mesh vertex where the lips meet on the left
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,8 @@ def shape_body(data: BodyData, recipe: Recipe) -> Body:
         offsets[target.indices] = target.offsets
         units[name] = offsets
     vertices += _REST_SEAL * units["mouthClose"]
+    units["cornerSeal"] = _corner_seal(mesh, vertices, units["jawOpen"])
+    vertices += units["cornerSeal"]
     tongue = mesh.group_vertices("helper-tongue")
     floor = vertices[tongue, 1].min()
     vertices[tongue, 1] = floor + (vertices[tongue, 1] - floor) * 0.55 - 0.02
@@ -59,7 +62,7 @@ def shape_body(data: BodyData, recipe: Recipe) -> Body:
         name: np.sum([w * units[unit] for unit, w in parts.items()], axis=0) if parts else np.zeros_like(vertices)
         for name, parts in VISEMES.items()
     }
-    units.pop("tongueUp")
+    del units["tongueUp"], units["cornerSeal"]
     return Body(mesh, vertices, units | visemes)
 
 
@@ -112,6 +115,21 @@ def feature_targets(data: BodyData, shape: Shape) -> Iterator[tuple[str, float]]
         else:
             if not any(data.has_target(f"{folder}/l-{leaf}{end}") for pair in _OPPOSITES for end in (*pair, "")):
                 raise DataError(f"unknown feature {name!r}")
+
+
+def _corner_seal(mesh: BaseMesh, vertices: Floats, jaw: Floats) -> Floats:
+    """Offsets that bring the lips' inner halves together near the mouth's corners; what the jaw moves goes up."""
+    corner = vertices[_MOUTH_CORNER]
+    lips = mesh.group_vertices("body")
+    rel = vertices[lips] - corner
+    where = np.interp(
+        np.abs(vertices[lips, 0]) / corner[0], [0.35, 0.55, 0.92, 1.0, 1.08], [0.0, 1.0, 1.0, 0.5, 0.0], right=0.0
+    )
+    near = np.exp(-((rel[:, 1] / 0.05) ** 2)) * (np.abs(rel[:, 1]) < 0.15) * (rel[:, 2] > -0.03)
+    lower = np.clip((-jaw[lips, 1] - 0.115) / 0.03, 0, 1)
+    offsets = np.zeros_like(vertices)
+    offsets[lips, 1] = (0.012 * lower - 0.005 * (1 - lower)) * where * near
+    return offsets
 
 
 def _tongue_up(mesh: BaseMesh, vertices: Floats) -> Floats:

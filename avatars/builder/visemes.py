@@ -7,7 +7,8 @@ def _both(name: str, weight: float) -> dict[str, float]:
     return {f"{name}Left": weight, f"{name}Right": weight}
 
 
-#: `tongueUp` is the builder's own shape: the tongue's tip lifted to the ridge behind the upper teeth.
+#: Two shapes are the builder's own: `tongueUp` lifts the tongue's tip to the ridge behind the upper teeth, and
+#: `cornerSeal` closes the lips near the corners of the mouth.
 VISEMES: dict[str, dict[str, float]] = {
     "viseme_sil": {},
     "viseme_PP": {
@@ -16,8 +17,10 @@ VISEMES: dict[str, dict[str, float]] = {
         "mouthRollLower": 0.35,
         "mouthRollUpper": 0.15,
         "mouthPucker": 0.1,
+        "cornerSeal": 1.0,
     },
     "viseme_FF": {
+        "cornerSeal": 0.7,
         "jawOpen": 0.06,
         "mouthClose": 0.05,
         "mouthRollLower": 0.85,
