@@ -215,7 +215,7 @@ class Database:
         announce: Callable[[Event], None] = lambda event: None,
     ) -> None:
         self.engine = engine
-        self._direct, self._announce = direct, announce
+        self.announce, self._direct = announce, direct
         self._writer = asyncio.Lock() if engine.dialect.name == "sqlite" else None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writes") if direct else None
         self._batches = Batches(self._commit)
@@ -243,7 +243,7 @@ class Database:
             yield tx
         if tx.committed:
             for event in tx.events:
-                self._announce(event)
+                self.announce(event)
 
     @asynccontextmanager
     async def view(self, tenant: Tenant) -> AsyncIterator[Transaction]:
@@ -285,15 +285,15 @@ class Database:
                         outcomes = await connection.run_sync(_commit_on, orders)
         for outcome in outcomes:
             for event in outcome.events:
-                self._announce(event)
+                self.announce(event)
         return outcomes
 
     async def close(self) -> None:
         """Commit the writes that were accepted, and disconnect."""
         await self._batches.close()
         if self._thread is not None and self._direct is not None:
-            self._thread.submit(self._direct.dispose)
             self._thread.shutdown()
+            await asyncio.to_thread(self._direct.dispose)
         await self.engine.dispose()
 
 
