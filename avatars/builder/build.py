@@ -88,7 +88,7 @@ def make_glb(recipe: Recipe, data: BodyData) -> tuple[bytes, int]:
     covered = sky_visibility([*skin, hair, *garments], [*skin, hair, *garments], 0.0075)
     seen = [0.6 * a + 0.4 * b for a, b in zip(bare, covered, strict=False)]
     assert hair.shade is not None
-    hair = replace(hair, shade=hair.shade * (0.55 + 0.55 * covered[2]))
+    hair = replace(hair, shade=hair.shade * (0.66 + 0.44 * covered[2]))
     outer = np.concatenate([np.zeros(len(cap.triangles), bool), hairdo.outer])
     fringe = replace(join([keep_triangles(hair, outer), hairdo.wisps]), name="HairFringe", material="HairFringe")
     garments = [replace(g, shade=0.35 + 0.7 * v) for g, v in zip(garments, covered[3:], strict=True)]

@@ -38,7 +38,7 @@ class Style:
 
 
 STYLES = {
-    "bob": Style(255, 0.008, 46, 0.55, (0.007, 0.018), 0.12, 0.027, 0.9, 8, 3, True, 0.0065),
+    "bob": Style(255, 0.008, 46, 0.55, (0.007, 0.018), 0.05, 0.027, 0.9, 8, 3, True, 0.0065),
     "short": Style(640, 0.004, 14, 0.12, (0.002, 0.010), 0.30, 0.013, 0.0, 4, 2, False, 0.0028),
 }
 _WISPS = 220  # fine strands along the hairline
@@ -61,7 +61,7 @@ def scalp_cover(position: Floats, marks: Landmarks) -> Floats:
     line = np.interp(
         np.degrees(angle),
         [0, 20, 38, 52, 64, 76, 86, 96, 110, 130, 180],
-        [0.031, 0.032, 0.030, 0.020, 0.003, -0.022, -0.030, -0.002, -0.062, -0.078, -0.082],
+        [0.028, 0.028, 0.024, 0.013, -0.003, -0.022, -0.030, -0.002, -0.062, -0.078, -0.082],
     )
     return (y - line) / 0.012
 
@@ -156,7 +156,7 @@ def _grow(
     marks: Landmarks,
     hull: Hull,
     rng: np.random.Generator,
-    bury: float = 0.003,
+    bury: float = 0.005,
 ) -> list[Floats]:
     """Strand paths from roots. `sweep` is how strongly hair near the forehead is combed back."""
     part_x = hair.parting * 0.075
@@ -188,7 +188,7 @@ def _grow(
         inward = -rel * [1, 0, 1]
         inward /= np.maximum(np.linalg.norm(inward, axis=1, keepdims=True), 1e-6)
         low = np.clip((marks.nose[1] - point[:, 1]) / 0.06, 0, 1)[:, None] * style.curl
-        sway = np.stack([noise3(point * [1, 0.4, 1], 0.03, 40 + a) for a in range(3)], 1) * 0.08
+        sway = np.stack([noise3(point * [1, 0.4, 1], 0.03, 40 + a) for a in range(3)], 1) * 0.05
         pull = (
             flow * fade * 0.30
             + np.array([0.0, -1.0, 0.0]) * style.gravity * (1 - 0.75 * fade)

@@ -78,4 +78,4 @@ def _variant(
         tone[hit] = shade + 0.05 * np.sin(v * 5 + phase)[:, None].repeat(column, 1)[hit]
         relief = np.where(hit, 0.5 + 0.5 * np.clip(1 - near / 3.0, 0, 1) + 0.3 * shade, relief)
         alpha = np.maximum(alpha, body if solid else body * np.clip(v / 0.16, 0, 1)[:, None] ** 0.7)
-    return alpha, tone, relief
+    return alpha * (v < 0.985)[:, None], tone, relief
