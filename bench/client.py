@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -146,7 +147,8 @@ class ChatClient:
             self._news.notify_all()
         if name != "audio" and (seq := payload.get("seq", 0)) >= self._acked + 16:
             self._acked = seq
-            await self.emit("ack", {"seq": seq})
+            with suppress(socketio.exceptions.BadNamespaceError):  # the server has gone meanwhile
+                await self.emit("ack", {"seq": seq})
 
     def _hear(self, media: wire.Media, at: float) -> None:
         sound = self.sound.get(media.rid)

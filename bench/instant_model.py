@@ -1,7 +1,7 @@
 """An OpenAI-compatible chat endpoint that answers at once: what a server adds to its model is what is left."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import orjson
 from aiohttp import web
@@ -14,8 +14,13 @@ async def instant_model() -> AsyncIterator[str]:
     """Yields its base URL."""
 
     async def chat(request: web.Request) -> web.StreamResponse:
-        await request.read()
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        with suppress(ConnectionResetError):  # a reply was cancelled, or its server killed
+            await answer(request, response)
+        return response
+
+    async def answer(request: web.Request, response: web.StreamResponse) -> None:
+        await request.read()
         await response.prepare(request)
         for n, word in enumerate(WORDS.split()):
             delta = {"role": "assistant", "content": word if n == 0 else f" {word}"}
@@ -23,7 +28,6 @@ async def instant_model() -> AsyncIterator[str]:
             chunk["choices"] = [{"index": 0, "delta": delta, "finish_reason": None}]
             await response.write(b"data: " + orjson.dumps(chunk) + b"\n\n")
         await response.write(b"data: [DONE]\n\n")
-        return response
 
     app = web.Application()
     app.router.add_post("/v1/chat/completions", chat)

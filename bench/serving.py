@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -31,28 +31,37 @@ def models() -> Path:
 async def server(**settings: str) -> AsyncIterator[str]:
     """`machineavatars serve` on a fresh database, with the models of this checkout; yields its URL. `settings` are
     environment variables. Raises RuntimeError with the server's words when it does not get ready."""
-    port = free_port()
     with tempfile.TemporaryDirectory() as data:
-        (Path(data) / "models").symlink_to(models())
-        environment = {**os.environ, "MA_DATA_DIR": data, "MA_PORT": str(port), "MA_LOG_LEVEL": "warning", **settings}
-        output = Path(data) / "server.log"
-        with output.open("wb") as log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "server", "serve", cwd=ROOT, env=environment, stdout=log, stderr=log
-            )
-        url = f"http://localhost:{port}"
-        try:
-            await _ready(url, process, output)
-            yield url
-        finally:
-            if process.returncode is None:
-                process.send_signal(signal.SIGTERM)
-                try:
-                    async with asyncio.timeout(20):
-                        await process.wait()
-                except TimeoutError:
-                    process.kill()
+        port = free_port()
+        async with serving(Path(data), port, **settings):
+            yield f"http://localhost:{port}"
+
+
+@asynccontextmanager
+async def serving(
+    data: Path, port: int, *, program: Sequence[str] = ("-m", "server"), **settings: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The process itself, ready, on the data in a folder; ended by SIGTERM unless it has ended before."""
+    if not (data / "models").exists():
+        (data / "models").symlink_to(models())
+    environment = {**os.environ, "MA_DATA_DIR": str(data), "MA_PORT": str(port), "MA_LOG_LEVEL": "warning", **settings}
+    output = data / "server.log"
+    with output.open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *program, "serve", cwd=ROOT, env=environment, stdout=log, stderr=log
+        )
+    try:
+        await _ready(f"http://localhost:{port}", process, output)
+        yield process
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                async with asyncio.timeout(20):
                     await process.wait()
+            except TimeoutError:
+                process.kill()
+                await process.wait()
 
 
 async def _ready(url: str, process: asyncio.subprocess.Process, output: Path) -> None:
