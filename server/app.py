@@ -18,6 +18,8 @@ from server.middleware import client_address
 from server.settings import Settings
 
 KEEP_ALIVE = 15.0
+THREAD_TURN = 0.0005
+"""Seconds after which a busy event loop lets another thread of this process go on: a commit is some ten such turns."""
 LOAD_SECONDS = 60.0
 """How long the workers may take to load their models before the server gives up."""
 
@@ -30,6 +32,7 @@ class CannotStart(Exception):
 
 async def serve(settings: Settings, say: Callable[[str], None]) -> None:
     """Until SIGTERM or SIGINT. Raises CannotStart."""
+    sys.setswitchinterval(THREAD_TURN)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
