@@ -38,7 +38,7 @@ class Style:
 
 
 STYLES = {
-    "bob": Style(255, 0.008, 46, 0.55, (0.007, 0.018), 0.05, 0.027, 0.9, 8, 3, True, 0.0065),
+    "bob": Style(255, 0.008, 46, 0.55, (0.007, 0.018), 0.05, 0.027, 0.9, 8, 3, True, 0.0085),
     "short": Style(640, 0.004, 14, 0.12, (0.002, 0.010), 0.30, 0.013, 0.0, 4, 2, False, 0.0028),
 }
 _WISPS = 220  # fine strands along the hairline
@@ -100,7 +100,7 @@ def _wisps(hair: Hair, marks: Landmarks, hull: Hull, skeleton: Skeleton, rng: np
     style = STYLES[hair.style]
     fine = replace(
         style,
-        lift=(0.007, 0.0140) if style.hangs else (0.002, 0.008),
+        lift=(0.0075, 0.0110) if style.hangs else (0.002, 0.008),
         rise=0.16,
         gravity=0.1,
         hugs=True,
@@ -144,7 +144,7 @@ def _roots(count: int, marks: Landmarks, hull: Hull, rng: np.random.Generator) -
     ring = np.sqrt(1 - y**2)
     unit = np.stack([ring * np.cos(angle), y, ring * np.sin(angle)], 1) + rng.normal(0, 0.012, (total, 3))
     points = hull.surface(unit, 0.0)
-    return points[scalp_cover(points, marks) > 0.5]
+    return points[scalp_cover(points, marks) > 0.12]
 
 
 def _grow(
@@ -254,7 +254,7 @@ def _floats(path: Floats, marks: Landmarks, hull: Hull) -> bool:
     """Whether a strand loops up off the head instead of lying on it."""
     above = path[path[:, 1] > marks.eye[1] + 0.02]
     height = np.linalg.norm(above - hull.centre, axis=1) - hull.at(above)
-    return bool((height > 0.024).any())
+    return bool((height > 0.0175).any())
 
 
 def _smooth(path: Floats, rounds: int) -> Floats:
