@@ -55,6 +55,12 @@
     return contextTime + (performance.now() - performanceTime) / 1000;
   };
 
+  /** Keeps the context's time of the next event of this name. */
+  tap.note = (name) => {
+    addEventListener(name, () => (tap.noted = tap.now()), { capture: true, once: true });
+    return true;
+  };
+
   const frame = () => {
     requestAnimationFrame(frame);
     const probe = document.querySelector("ma-widget")?.__probe?.();

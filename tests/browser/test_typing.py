@@ -16,8 +16,9 @@ async def test_a_typed_question_is_answered_word_by_word_in_the_log(shared_serve
     async with chromium() as browser:
         visitor = await visit(browser, shared_server)
         await visitor.ask(QUESTION)
-        end = await visitor.event("resp.end")
-        deltas = [event["d"] for event in visitor.of("txt")]
+        rid = await visitor.answer()
+        end = await visitor.ended(rid)
+        deltas = visitor.deltas(rid)
         answer = "".join(deltas).strip()
         assert end["status"] == "done"
         assert len(deltas) > 3

@@ -68,6 +68,25 @@ class Visitor:
         await until(lambda: _now(len(self.of(name)) >= count), f"{count} {name} on the wire", seconds)
         return self.of(name)[count - 1]
 
+    async def answer(self, *, count: int = 1, seconds: float = 60) -> int:
+        """The number of the `count`th answer that has begun; a greeting is none."""
+        await until(lambda: _now(len(self._answers()) >= count), f"{count} answers begun", seconds)
+        return self._answers()[count - 1]
+
+    async def ended(self, rid: int, *, seconds: float = 60) -> dict[str, Any]:
+        """The end of a response."""
+        await until(lambda: _now(any(end["rid"] == rid for end in self.of("resp.end"))), f"the end of {rid}", seconds)
+        return next(end for end in self.of("resp.end") if end["rid"] == rid)
+
+    def deltas(self, rid: int) -> list[str]:
+        return [event["d"] for event in self.of("txt") if event["rid"] == rid]
+
+    async def greeted(self) -> None:
+        """Goes to the text field, and hears the greeting out."""
+        await self.page.get_by_role("textbox").click()
+        await self.ended((await self.event("resp.start"))["rid"])
+        await self.silence()
+
     async def look(self, script: str) -> Any:
         """The value of a JavaScript expression."""
         return await self.page.evaluate(script)
@@ -91,6 +110,10 @@ class Visitor:
             seconds=seconds,
         )
 
+    async def listen(self, seconds: float) -> None:
+        """Hears the page for this much longer."""
+        await self.seen(f"__tap.now() > {await self.look('__tap.now()') + seconds}", f"{seconds} s of the page's sound")
+
     async def sound(self) -> Heard:
         got = await self.look("__tap.sound()")
         samples = as_float(base64.b64decode(got["pcm"]))
@@ -99,6 +122,9 @@ class Visitor:
     async def frames(self) -> list[dict[str, Any]]:
         """What the mouth was at each animation frame: `at` is the context's time of the sample heard then."""
         return list(await self.look("__tap.frames"))
+
+    def _answers(self) -> list[int]:
+        return [start["rid"] for start in self.of("resp.start") if start["kind"] == "answer"]
 
 
 async def visit(browser: Browser, url: str, *, listening: bool = False, width: int = 420, height: int = 640) -> Visitor:

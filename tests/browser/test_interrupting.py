@@ -1,0 +1,63 @@
+"""An answer that is being heard stops at a button and at the next question."""
+
+import numpy as np
+import pytest
+
+from tests.browser.chromium import chromium
+from tests.browser.visitor import Visitor, visit
+
+QUESTION = "What can you do?"
+SILENT_WITHIN = 0.3
+AUDIBLE = 0.01
+
+pytestmark = [pytest.mark.browser, pytest.mark.models]
+
+
+async def test_the_stop_button_silences_the_answer_and_rests_the_mouth(shared_server: str) -> None:
+    async with chromium() as browser:
+        visitor = await _speaking(await visit(browser, shared_server, listening=True))
+        await visitor.seen("__tap.note('click')", "the note")
+        await visitor.press("Stop")
+        end = await visitor.ended(await visitor.answer())
+        await visitor.silence()
+        await visitor.listen(1.5)
+        noted = await visitor.look("__tap.noted")
+        heard = await visitor.sound()
+        frames = await visitor.frames()
+        assert end["status"] == "cut"
+        assert np.abs(heard.between(noted - 0.3, noted)).max() > AUDIBLE
+        assert np.abs(heard.between(noted + SILENT_WITHIN, noted + 1.5)).max() < AUDIBLE
+        after = [frame["weights"][1:] for frame in frames if frame["at"] > noted + SILENT_WITHIN + 0.1]
+        assert after
+        assert np.max(after) < 0.01
+        await visitor.log.get_by_text("interrupted").wait_for()
+
+
+async def test_the_next_question_silences_the_answer_before_its_own(shared_server: str) -> None:
+    async with chromium() as browser:
+        visitor = await _speaking(await visit(browser, shared_server, listening=True))
+        first = await visitor.answer()
+        await visitor.seen("__tap.note('keydown')", "the note")
+        await visitor.page.get_by_role("textbox").fill("Name three kinds of trees.")
+        await visitor.page.keyboard.press("Enter")
+        second = await visitor.answer(count=2)
+        await visitor.seen(f"__tap.frames.some((frame) => frame.rid === {second} && frame.playing)", "the next answer")
+        noted = await visitor.look("__tap.noted")
+        heard = await visitor.sound()
+        frames = await visitor.frames()
+        begun = next(frame["at"] for frame in frames if frame["rid"] == second and frame["playing"])
+        assert [end["status"] for end in visitor.of("resp.end") if end["rid"] == first] == ["cut"]
+        assert np.abs(heard.between(noted - 0.3, noted)).max() > AUDIBLE
+        assert np.abs(heard.between(noted + SILENT_WITHIN, begun - 0.1)).max(initial=0) < AUDIBLE
+        assert not any(
+            frame["rid"] == first and frame["playing"] for frame in frames if frame["at"] > noted + SILENT_WITHIN
+        )
+
+
+async def _speaking(visitor: Visitor) -> Visitor:
+    """Has asked, and hears the answer."""
+    await visitor.avatar()
+    await visitor.greeted()
+    await visitor.ask(QUESTION)
+    await visitor.seen("__tap.loudest > 0.05", "a loud answer")
+    return visitor
