@@ -4,9 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 DATA := $(or $(MA_DATA_DIR),var)
-AVATARS := $(notdir $(patsubst %/,%,$(dir $(wildcard avatars/*/avatar.toml))))
 
-.PHONY: help run install build models avatars widget test check lint types imports unit browser faults load bench lock clean
+.PHONY: help run install models avatars widget test check lint types imports unit bench lock clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -44,11 +43,20 @@ static/docs/dist/.built: node_modules/.installed
 
 widget: static/embed/dist/manifest.json static/docs/dist/.built ## build the widget and the API pages
 
-models: $(BIN)/.installed ## pull the models that the default configuration needs
-	@$(BIN)/machineavatars models pull
+models: $(DATA)/models/.pulled ## pull the models that the default configuration needs
 
-avatars: $(BIN)/.installed models ## build the avatars from their recipes
+$(DATA)/models/.pulled: $(BIN)/.installed pipelines/models/manifest.toml
+	@echo "== models"
+	@$(BIN)/machineavatars models pull
+	@touch $@
+
+AVATAR_SOURCES := $(wildcard avatars/*/avatar.toml avatars/builder/*.py avatars/spec.py)
+avatars: avatars/dist/.built ## build the avatars from their recipes
+
+avatars/dist/.built: $(AVATAR_SOURCES) $(DATA)/models/.pulled
+	@echo "== avatars"
 	@$(BIN)/python -m avatars.builder --data $(DATA)/models/avatar-base --out avatars/dist
+	@touch $@
 
 test: install $(BIN)/.dev ## everything: lint, types, import rules, unit, contract, real models, browser
 	@$(MAKE) --no-print-directory browser-installed lint types imports unit
