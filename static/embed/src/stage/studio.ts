@@ -129,7 +129,7 @@ export class Studio {
     this.crown = crown;
     model.traverse((node) => {
       if (!(node instanceof Mesh)) return;
-      const thin = /lash|brow/i.test(node.name);
+      const thin = /lash|brow|fringe/i.test(node.name);
       node.castShadow = !thin;
       if (this.tier.shared) for (const texture of texturesOf(node)) texture.anisotropy = 1;
       node.receiveShadow = !thin && !/eye|teeth|tongue/i.test(node.name);
