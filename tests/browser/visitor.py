@@ -95,6 +95,10 @@ class Visitor:
         """Waits until a JavaScript expression is true."""
         await until(lambda: self.look(f"Boolean({script})"), what, seconds)
 
+    async def said(self, text: str, *, seconds: float = 30) -> None:
+        """Waits until the page's console has said this."""
+        await until(lambda: _now(any(text in line for line in self.console)), f"{text!r} in the console", seconds)
+
     async def avatar(self) -> None:
         """Waits until the avatar has been drawn a few times."""
         await self.seen("document.querySelector('ma-widget')?.__probe()?.stats?.frames > 3", "the avatar")
@@ -153,6 +157,7 @@ async def visit(browser: Browser, url: str, *, listening: bool = False, width: i
     page.on("websocket", socket)
     page.on("console", said)
     page.on("pageerror", lambda error: visitor.console.append(f"error: {error}"))
+    await page.add_init_script(path=HERE / "violations.js")
     if listening:
         await page.add_init_script(path=HERE / "tap.js")
     await page.goto(url)

@@ -131,6 +131,10 @@ class Widget {
     const response = await fetch(`${origin}/api/v1/chatbots/${encodeURIComponent(chatbotId)}/config`, {
       credentials: "omit",
       signal: AbortSignal.timeout(CONFIG_TIMEOUT_MS),
+    }).catch(() => {
+      // The browser hides from a page that is not allowed what the server says to it.
+      const text = `${origin} cannot be read from here. Is it running, and is ${location.origin} among the chatbot's allowed origins?`;
+      throw Object.assign(new Error(text), { name: "NETWORK" });
     });
     const body = (await response.json()) as BootConfig & { error?: { code: string; message: string } };
     if (!response.ok) throw Object.assign(new Error(body.error?.message ?? response.statusText), { name: body.error?.code ?? "ERROR" });
