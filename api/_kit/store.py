@@ -172,6 +172,10 @@ class Write(Statements):
         """Execute and return how many rows were touched."""
         return self._connection.execute(statement).rowcount
 
+    def add(self, table: Table, **values: Any) -> None:
+        """Insert one row. The values are parameters, so that the statement is built only once for all rows."""
+        self._connection.execute(insert(table), {"organization_id": self.organization_id, **values})
+
     def scalar(self, statement: Executable) -> Any:
         return self._connection.execute(statement).scalar()
 

@@ -270,8 +270,7 @@ class Journal:
 
 def _append(tx: Write, conversation: Conversation, message_id: str, values: dict[str, Any], *, now: int) -> None:
     place = _place(tx, conversation, title=values["content"], now=now)
-    row = {"id": message_id, "conversation_id": conversation.id, "position": place, "created_at": now, **values}
-    tx.run(tx.insert(messages, **row))
+    tx.add(messages, id=message_id, conversation_id=conversation.id, position=place, created_at=now, **values)
     tx.record(
         "message.created",
         {"message_id": message_id, "conversation_id": conversation.id, "role": values["role"]},
