@@ -38,7 +38,7 @@ class Style:
 
 
 STYLES = {
-    "bob": Style(285, 0.008, 46, 0.55, (0.007, 0.018), 0.05, 0.027, 0.9, 8, 3, True, 0.0085),
+    "bob": Style(215, 0.008, 46, 0.55, (0.007, 0.018), 0.05, 0.027, 0.9, 8, 3, True, 0.0085),
     "short": Style(640, 0.004, 14, 0.12, (0.002, 0.010), 0.30, 0.013, 0.0, 4, 2, False, 0.0028),
 }
 _WISPS = 220  # fine strands along the hairline
@@ -202,6 +202,9 @@ def _grow(
         height = offset * grown + 0.001
         point = hull.surface(point - hull.centre, height) if style.hugs else hull.outside(point, height)
         if style.hangs:
+            over = hull.surface(point - hull.centre, height + 0.002)
+            loose = (point[:, 1] > marks.eye[1] + 0.03) & (((point - over) * (over - hull.centre)).sum(1) > 0)
+            point = np.where(loose[:, None], over, point)
             point = _clear_face(point, marks)
         velocity = point - track[-1]
         velocity /= np.maximum(np.linalg.norm(velocity, axis=1, keepdims=True), 1e-9)
@@ -254,7 +257,7 @@ def _floats(path: Floats, marks: Landmarks, hull: Hull) -> bool:
     """Whether a strand loops up off the head instead of lying on it."""
     above = path[path[:, 1] > marks.eye[1] + 0.02]
     height = np.linalg.norm(above - hull.centre, axis=1) - hull.at(above)
-    return bool((height > 0.0155).any())
+    return bool((height > 0.0175).any())
 
 
 def _smooth(path: Floats, rounds: int) -> Floats:
