@@ -14,6 +14,7 @@ import aiohttp
 
 ROOT = Path(__file__).resolve().parents[1]
 READY_SECONDS = 90
+FAST_VOICE = "en_US-joe-medium"
 
 
 def free_port() -> int:
@@ -44,7 +45,8 @@ async def serving(
     """The process itself, ready, on the data in a folder; ended by SIGTERM unless it has ended before."""
     if not (data / "models").exists():
         (data / "models").symlink_to(models())
-    environment = {**os.environ, "MA_DATA_DIR": str(data), "MA_PORT": str(port), "MA_LOG_LEVEL": "warning", **settings}
+    environment = {**os.environ, "MA_DATA_DIR": str(data), "MA_PORT": str(port), "MA_LOG_LEVEL": "warning"}
+    environment = {"MA_TTS__VOICE": FAST_VOICE, **environment, **settings}
     output = data / "server.log"
     with output.open("wb") as log:
         process = await asyncio.create_subprocess_exec(

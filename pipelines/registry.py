@@ -10,7 +10,7 @@ Errors:
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from pipelines.frames import SpeechChunk
 from pipelines.models.manifest import Entry
@@ -159,12 +159,18 @@ def voices_of(entry: Entry) -> list[Voice]:
     return [Voice(v.id, v.name, v.language, v.gender, entry.engine, speed, entry.licence) for v in entry.voices]
 
 
+REAL_TIME: Final = 0.6
+"""Seconds of work for a second of speech up to which a voice keeps up with a conversation."""
+
+
 class Voices:
-    """The installed voices, as data, and which of them a bot speaks with."""
+    """The installed voices, as data, and which of them a bot speaks with. How fast the slower engines are on this
+    machine is known once they have been `measured`."""
 
     def __init__(self, voices: Sequence[Voice], default: str) -> None:
         self._voices = {voice.id: voice for voice in voices}
         self._default = default
+        self._factors: dict[str, float] = {}
 
     def __iter__(self) -> Iterator[Voice]:
         return iter(self._voices.values())
@@ -178,6 +184,19 @@ class Voices:
 
     def get(self, id: str) -> Voice | None:
         return self._voices.get(id)
+
+    def measured(self, engine: str, factor: float) -> None:
+        """This engine needs `factor` seconds for a second of speech on this machine."""
+        self._factors[engine] = factor
+
+    def factor(self, engine: str) -> float:
+        """What was `measured`; infinite before."""
+        return self._factors.get(engine, float("inf"))
+
+    def keeps_up(self, id: str) -> bool:
+        """Whether the voice is installed and fast enough here to be one that nobody asked for by name."""
+        voice = self._voices.get(id)
+        return voice is not None and (voice.speed == "fast" or self.factor(voice.engine) <= REAL_TIME)
 
     def for_language(self, language: str, wanted: str | None = None) -> Voice:
         """The voice of a bot of this language: the wanted one if it is here and speaks the language, else the default

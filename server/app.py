@@ -12,7 +12,8 @@ from aiohttp import web
 
 from api._kit.errors import NotFound
 from pipelines.providers.base import ProviderError
-from server.compose import House, house
+from server.compose import House, house, measure_voices
+from server.infra.clock import SystemClock
 from server.infra.db import migrate
 from server.middleware import client_address
 from server.settings import Settings
@@ -48,6 +49,8 @@ async def serve(settings: Settings, say: Callable[[str], None]) -> None:
             say("Loading the models ...")
             await _loaded(built, stop)
             if not stop.is_set():
+                if not settings.tts.voice:
+                    log.info("voices measured", **await measure_voices(built.providers, SystemClock()))
                 built.vitals.ready = True
                 port = site.port
                 say(f"\nReady: {settings.origin if settings.port else f'http://localhost:{port}'}\n")
@@ -81,7 +84,7 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> _Site:
 
 async def _loaded(built: House, stop: asyncio.Event) -> None:
     """Wait for every worker, or for the order to stop."""
-    ready = asyncio.gather(*(worker.ready() for worker in built.workers))
+    ready = asyncio.gather(*(worker.ready() for worker in built.providers.workers))
     stopping = asyncio.ensure_future(stop.wait())  # cancelled below
     both: set[asyncio.Future[Any]] = {ready, stopping}
     try:

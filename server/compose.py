@@ -2,9 +2,10 @@
 
 import asyncio  # create_task only inside the TaskGroup of `house`
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Final
 
 from aiohttp import web
 from sqlalchemy import make_url
@@ -24,10 +25,11 @@ from api.users.store import Accounts
 from avatars.library import AvatarLibrary
 from pipelines.core.endpoint import EndpointRules
 from pipelines.engine import Engine
+from pipelines.frames import OUTPUT_RATE
 from pipelines.known_answers import KnownAnswers
 from pipelines.models.store import ModelStore
-from pipelines.ports import NoGuard
-from pipelines.providers.base import LlmOptions
+from pipelines.ports import Clock, NoGuard
+from pipelines.providers.base import LlmOptions, ProviderError
 from pipelines.registry import Choices as ProviderChoices
 from pipelines.registry import Providers, build
 from pipelines.workers.process import WorkerProcess
@@ -55,7 +57,7 @@ class House:
     sockets: Sockets
     vitals: Vitals
     metrics: Metrics
-    workers: tuple[WorkerProcess, ...]
+    providers: Providers
 
 
 def model_store(settings: Settings) -> ModelStore:
@@ -66,13 +68,30 @@ def provider_choices(settings: Settings) -> ProviderChoices:
     return ProviderChoices(
         stt_model=settings.stt.model,
         stt_threads=settings.stt.threads,
-        voice=settings.tts.voice,
+        voice=settings.tts.voice or FAST_VOICE,
         tts_threads=settings.tts.threads,
         llm_base_url=settings.llm.base_url,
         llm_model=settings.llm.model,
         llm_api_key=settings.llm.api_key.get_secret_value(),
         llm_first_token_timeout=settings.llm.first_token_timeout,
     )
+
+
+FAST_VOICE: Final = "en_US-joe-medium"
+"""Speaks where no better voice is chosen or keeps up."""
+_SAMPLE: Final = "It takes a moment to find out how quickly this voice can speak."
+
+
+async def measure_voices(providers: Providers, clock: Clock) -> dict[str, float]:
+    """Seconds of work for a second of speech, by engine, of the engines that may be too slow for this machine."""
+    engines = {voice.engine: voice.id for voice in providers.voices if voice.speed != "fast"}
+    for engine, voice in engines.items():
+        for _ in range(2):  # the first time loads the model
+            started = clock.monotonic()
+            with suppress(ProviderError):
+                samples = sum([chunk.samples async for chunk in providers.tts.speak(_SAMPLE, voice)])
+                providers.voices.measured(engine, (clock.monotonic() - started) * OUTPUT_RATE / max(samples, 1))
+    return {engine: providers.voices.factor(engine) for engine in engines}
 
 
 @asynccontextmanager
@@ -89,10 +108,11 @@ async def house(settings: Settings, providers: Providers | None = None) -> Async
     passwords, speech = Argon2Passwords(), SpeechFiles()
     try:
         await check_durable(database)
+        library = AvatarLibrary.scan().list()
         choices = Choices(
-            avatars=frozenset(avatar.id for avatar in AvatarLibrary.scan().list()),
-            voices=tuple(providers.voices),
-            default_voice=settings.tts.voice,
+            avatars=frozenset(avatar.id for avatar in library),
+            voices=providers.voices,
+            avatar_voices={} if settings.tts.voice else {avatar.id: avatar.recipe.voice for avatar in library},
         )
         revocations = Revocations(database, clock=clock)
         tokens = Tokens(keys.derive("tokens"), clock=clock, ids=ids, revocations=revocations)
@@ -154,7 +174,7 @@ async def house(settings: Settings, providers: Providers | None = None) -> Async
                 sockets.attach(app)
                 announcer.on("user.logout", lambda event: sockets.revoke(event.data["user_id"], event.data["token_id"]))
                 announcer.on("user.tokens_revoked", lambda event: sockets.revoke(event.data["user_id"]))
-                yield House(app, hub, sockets, vitals, metrics, providers.workers)
+                yield House(app, hub, sockets, vitals, metrics, providers)
             for task in tasks:
                 task.cancel()
     finally:

@@ -27,7 +27,11 @@ class SttSettings(_Group):
 
 
 class TtsSettings(_Group):
-    voice: str = Field("en_US-joe-medium", description="Voice of bots that name none")
+    voice: str = Field(
+        "",
+        description="Voice of bots that name none; empty takes the one that suits the avatar where the machine is fast "
+        "enough for it, else the packaged fast voice",
+    )
     threads: int = Field(2, description="CPU threads of the voice", ge=1)
 
 

@@ -1,36 +1,34 @@
 """What a chatbot can be made of on this server: the installed avatars and voices."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
-from pipelines.providers.base import Voice
+from pipelines.registry import LanguageUnsupported, Voices, primary
 
 DEFAULT_AVATAR: Final = "avatar_female_01"
 
 
-def primary(language: str) -> str:
-    """The language without its region: `en` of `en-US`."""
-    return language.replace("_", "-").split("-", 1)[0].lower()
-
-
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """`default_voice` speaks for bots that name none, where it knows their language."""
+    """`avatar_voices` are the voices that suit each avatar; they speak for bots that name none, where they keep up."""
 
     avatars: frozenset[str]
-    voices: tuple[Voice, ...]
-    default_voice: str
+    voices: Voices
+    avatar_voices: Mapping[str, str] = field(default_factory=dict)
 
-    def voice_for(self, language: str) -> str | None:
-        """The voice of a language, or None when no installed voice speaks it."""
-        wanted = language.replace("_", "-").lower()
-        fitting = [v for v in self.voices if primary(v.language) == primary(language)]
-        fitting.sort(key=lambda v: (v.id != self.default_voice, v.language.replace("_", "-").lower() != wanted))
-        return fitting[0].id if fitting else None
+    def voice_for(self, language: str, avatar_id: str | None = None) -> str | None:
+        """The voice of a bot that names none, or None when no installed voice speaks its language."""
+        own = self.avatar_voices.get(avatar_id or "", "")
+        try:
+            return self.voices.for_language(language, own if self.voices.keeps_up(own) else None).id
+        except LanguageUnsupported:
+            return None
 
     def speaks(self, voice_id: str, language: str) -> bool:
-        return any(v.id == voice_id and primary(v.language) == primary(language) for v in self.voices)
+        voice = self.voices.get(voice_id)
+        return voice is not None and primary(voice.language) == primary(language)
 
     @property
     def voice_ids(self) -> frozenset[str]:
-        return frozenset(v.id for v in self.voices)
+        return frozenset(voice.id for voice in self.voices)

@@ -53,12 +53,13 @@ async def create(ctx: Ctx, body: NewChatbot) -> Chatbot:
     """Make a chatbot, as a draft."""
     deps, now = ctx.deps, ctx.deps.now()
     _check_choices(deps, body.avatar_id, body.voice_id)
+    avatar = body.avatar_id or (DEFAULT_AVATAR if body.type == "3d" else None)
     row: Row = {
         "id": deps.ids.new("cb"),
         "name": body.name,
         "type": body.type,
-        "avatar_id": body.avatar_id or (DEFAULT_AVATAR if body.type == "3d" else None),
-        "voice_id": body.voice_id or (None if body.type == "text" else deps.choices.voice_for(body.language)),
+        "avatar_id": avatar,
+        "voice_id": body.voice_id or (None if body.type == "text" else deps.choices.voice_for(body.language, avatar)),
         "language": body.language,
         "languages": [body.language],
         "purpose": body.purpose,

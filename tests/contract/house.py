@@ -24,6 +24,7 @@ from api.users.store import Accounts
 from pipelines.engine import Answer
 from pipelines.frames import OUTPUT_RATE, Cue, SpeechChunk, Viseme
 from pipelines.providers.base import Voice
+from pipelines.registry import Voices
 from server.gateway import SERVICES, Files, application
 from server.infra import db
 from server.infra.clock import Ids
@@ -182,7 +183,7 @@ async def build(folder: Path, url: str, *, check: Any = None, files: Files | Non
     database = db.connect(url, announce=lambda event: (events.append(event), announcer.announce(event))[0])
     passwords, speech = Argon2Passwords(memory_kib=64, time_cost=1), SpeechFiles()
     revocations = Revocations(database, clock=clock)
-    choices = Choices(frozenset({"avatar_female_01"}), (VOICE,), "tone")
+    choices = Choices(frozenset({"avatar_female_01"}), Voices([VOICE], "tone"))
     accounts, journal = Accounts(database, clock=clock, ids=ids), Journal(database, clock=clock, ids=ids)
     engine = ScriptedEngine(journal, ids)
     vitals = Vitals(clock, "0.1.0", tuple(service.name for service in SERVICES))

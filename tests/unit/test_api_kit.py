@@ -13,6 +13,7 @@ from api._kit.idempotency import Turnstile
 from api._kit.origins import admits, normal
 from api._kit.passwords import check_strength
 from pipelines.providers.base import Voice
+from pipelines.registry import Voices
 from server.infra.hashing import Argon2Passwords
 from server.infra.media import LIFETIME, MediaFolder
 from server.infra.secrets import FILE, NoSecretKey, keyring
@@ -178,6 +179,20 @@ async def test_one_at_a_time_passes_a_turnstile_for_each_key() -> None:
 def test_the_default_voice_speaks_its_own_language_only() -> None:
     joe = Voice("joe", "Joe", "en-US", "male", "piper", "fast", "CC0")
     emma = Voice("emma", "Emma", "en-GB", "female", "kokoro", "slow", "CC0")
-    choices = Choices(frozenset(), (emma, joe), "joe")
+    choices = Choices(frozenset(), Voices([emma, joe], "joe"))
     assert [choices.voice_for(language) for language in ("en-US", "en-GB", "de-DE")] == ["joe", "joe", None]
-    assert Choices(frozenset(), (joe, emma), "none").voice_for("en-GB") == "emma"
+    assert Choices(frozenset(), Voices([joe, emma], "none")).voice_for("en-GB") == "emma"
+
+
+def test_an_avatar_speaks_with_its_own_voice_where_the_machine_keeps_up() -> None:
+    joe = Voice("joe", "Joe", "en-US", "male", "piper", "fast", "CC0")
+    heart = Voice("heart", "Heart", "en-US", "female", "kokoro", "medium", "Apache-2.0")
+    voices = Voices([joe, heart], "joe")
+    choices = Choices(frozenset({"ava"}), voices, {"ava": "heart"})
+    assert choices.voice_for("en-US", "ava") == "joe"
+    voices.measured("kokoro", 1.4)
+    assert choices.voice_for("en-US", "ava") == "joe"
+    voices.measured("kokoro", 0.4)
+    assert choices.voice_for("en-US", "ava") == "heart"
+    assert choices.voice_for("en-US") == "joe"
+    assert choices.voice_for("de-DE", "ava") is None
