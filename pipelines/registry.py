@@ -189,14 +189,12 @@ class Voices:
         """This engine needs `factor` seconds for a second of speech on this machine."""
         self._factors[engine] = factor
 
-    def factor(self, engine: str) -> float:
-        """What was `measured`; infinite before."""
-        return self._factors.get(engine, float("inf"))
-
     def keeps_up(self, id: str) -> bool:
         """Whether the voice is installed and fast enough here to be one that nobody asked for by name."""
         voice = self._voices.get(id)
-        return voice is not None and (voice.speed == "fast" or self.factor(voice.engine) <= REAL_TIME)
+        return voice is not None and (
+            voice.speed == "fast" or self._factors.get(voice.engine, REAL_TIME + 1) <= REAL_TIME
+        )
 
     def for_language(self, language: str, wanted: str | None = None) -> Voice:
         """The voice of a bot of this language: the wanted one if it is here and speaks the language, else the default

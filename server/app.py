@@ -50,7 +50,10 @@ async def serve(settings: Settings, say: Callable[[str], None]) -> None:
             await _loaded(built, stop)
             if not stop.is_set():
                 if not settings.tts.voice:
-                    log.info("voices measured", **await measure_voices(built.providers, SystemClock()))
+                    log.info(
+                        "voices measured",
+                        **await measure_voices(built.providers, SystemClock(), settings.data_dir / "voices.json"),
+                    )
                 built.vitals.ready = True
                 port = site.port
                 say(f"\nReady: {settings.origin if settings.port else f'http://localhost:{port}'}\n")

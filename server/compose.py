@@ -1,10 +1,13 @@
 """The composition root: settings in, everything else out, each thing built once and passed by argument."""
 
 import asyncio  # create_task only inside the TaskGroup of `house`
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
+from math import inf
+from pathlib import Path
 from typing import Final
 
 from aiohttp import web
@@ -30,8 +33,8 @@ from pipelines.known_answers import KnownAnswers
 from pipelines.models.store import ModelStore
 from pipelines.ports import Clock, NoGuard
 from pipelines.providers.base import LlmOptions, ProviderError
+from pipelines.registry import REAL_TIME, Providers, build
 from pipelines.registry import Choices as ProviderChoices
-from pipelines.registry import Providers, build
 from pipelines.workers.process import WorkerProcess
 from server.demo import ensure_demo
 from server.gateway import SERVICES, Files, application
@@ -79,19 +82,24 @@ def provider_choices(settings: Settings) -> ProviderChoices:
 
 FAST_VOICE: Final = "en_US-joe-medium"
 """Speaks where no better voice is chosen or keeps up."""
-_SAMPLE: Final = "It takes a moment to find out how quickly this voice can speak."
+_SAMPLE: Final = "This is how quickly I speak."
 
 
-async def measure_voices(providers: Providers, clock: Clock) -> dict[str, float]:
-    """Seconds of work for a second of speech, by engine, of the engines that may be too slow for this machine."""
-    engines = {voice.engine: voice.id for voice in providers.voices if voice.speed != "fast"}
-    for engine, voice in engines.items():
-        for _ in range(2):  # the first time loads the model
+async def measure_voices(providers: Providers, clock: Clock, kept: Path) -> dict[str, float]:
+    """Seconds of work for a second of speech, by engine, of the engines that may be too slow for this machine.
+
+    What kept up once is remembered in the file `kept`; what did not gets another chance at the next start.
+    """
+    known: dict[str, float] = json.loads(kept.read_bytes()) if kept.is_file() else {}
+    for engine, voice in {voice.engine: voice.id for voice in providers.voices if voice.speed != "fast"}.items():
+        for _ in range(0 if engine in known else 2):  # the first time loads the model
             started = clock.monotonic()
             with suppress(ProviderError):
                 samples = sum([chunk.samples async for chunk in providers.tts.speak(_SAMPLE, voice)])
-                providers.voices.measured(engine, (clock.monotonic() - started) * OUTPUT_RATE / max(samples, 1))
-    return {engine: providers.voices.factor(engine) for engine in engines}
+                known[engine] = round((clock.monotonic() - started) * OUTPUT_RATE / max(samples, 1), 2)
+        providers.voices.measured(engine, known.get(engine, inf))
+    kept.write_text(json.dumps({engine: factor for engine, factor in known.items() if factor <= REAL_TIME}))
+    return known
 
 
 @asynccontextmanager
