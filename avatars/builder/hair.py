@@ -343,7 +343,7 @@ def _per_card(style: Style) -> int:
 def scalp_cap(face: Surface, hair: Hair, marks: Landmarks) -> Surface:
     """The scalp once more, a little lifted and combed away from the parting, so that no gap between cards is bald."""
     inside = scalp_cover(face.points, marks)
-    s = clip_surface(replace(face, morphs={}, shade=inside), 0.9 - inside)
+    s = clip_surface(replace(face, morphs={}, shade=inside), (0.9 if STYLES[hair.style].hangs else 0.2) - inside)
     assert s.shade is not None
     normals = smooth_normals(s.points, s.triangles)
     rel = s.points - marks.skull
