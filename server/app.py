@@ -12,7 +12,7 @@ from aiohttp import web
 
 from api._kit.errors import NotFound
 from pipelines.providers.base import ProviderError
-from server.compose import House, house, measure_voices
+from server.compose import House, house
 from server.infra.clock import SystemClock
 from server.infra.db import migrate
 from server.middleware import client_address
@@ -50,10 +50,8 @@ async def serve(settings: Settings, say: Callable[[str], None]) -> None:
             await _loaded(built, stop)
             if not stop.is_set():
                 if not settings.tts.voice:
-                    log.info(
-                        "voices measured",
-                        **await measure_voices(built.providers, SystemClock(), settings.data_dir / "voices.json"),
-                    )
+                    kept = settings.data_dir / "voices.json"
+                    log.info("voices measured", **await measure(built.providers, SystemClock(), kept))
                 built.vitals.ready = True
                 port = site.port
                 say(f"\nReady: {settings.origin if settings.port else f'http://localhost:{port}'}\n")

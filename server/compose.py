@@ -1,13 +1,10 @@
 """The composition root: settings in, everything else out, each thing built once and passed by argument."""
 
 import asyncio  # create_task only inside the TaskGroup of `house`
-import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from math import inf
-from pathlib import Path
 from typing import Final
 
 from aiohttp import web
@@ -28,13 +25,12 @@ from api.users.store import Accounts
 from avatars.library import AvatarLibrary
 from pipelines.core.endpoint import EndpointRules
 from pipelines.engine import Engine
-from pipelines.frames import OUTPUT_RATE
 from pipelines.known_answers import KnownAnswers
 from pipelines.models.store import ModelStore
-from pipelines.ports import Clock, NoGuard
-from pipelines.providers.base import LlmOptions, ProviderError
-from pipelines.registry import REAL_TIME, Providers, build
+from pipelines.ports import NoGuard
+from pipelines.providers.base import LlmOptions
 from pipelines.registry import Choices as ProviderChoices
+from pipelines.registry import Providers, build
 from pipelines.workers.process import WorkerProcess
 from server.demo import ensure_demo
 from server.gateway import SERVICES, Files, application
@@ -82,24 +78,6 @@ def provider_choices(settings: Settings) -> ProviderChoices:
 
 FAST_VOICE: Final = "en_US-joe-medium"
 """Speaks where no better voice is chosen or keeps up."""
-_SAMPLE: Final = "This is how quickly I speak."
-
-
-async def measure_voices(providers: Providers, clock: Clock, kept: Path) -> dict[str, float]:
-    """Seconds of work for a second of speech, by engine, of the engines that may be too slow for this machine.
-
-    What kept up once is remembered in the file `kept`; what did not gets another chance at the next start.
-    """
-    known: dict[str, float] = json.loads(kept.read_bytes()) if kept.is_file() else {}
-    for engine, voice in {voice.engine: voice.id for voice in providers.voices if voice.speed != "fast"}.items():
-        for _ in range(0 if engine in known else 2):  # the first time loads the model
-            started = clock.monotonic()
-            with suppress(ProviderError):
-                samples = sum([chunk.samples async for chunk in providers.tts.speak(_SAMPLE, voice)])
-                known[engine] = round((clock.monotonic() - started) * OUTPUT_RATE / max(samples, 1), 2)
-        providers.voices.measured(engine, known.get(engine, inf))
-    kept.write_text(json.dumps({engine: factor for engine, factor in known.items() if factor <= REAL_TIME}))
-    return known
 
 
 @asynccontextmanager
@@ -121,6 +99,7 @@ async def house(settings: Settings, providers: Providers | None = None) -> Async
             avatars=frozenset(avatar.id for avatar in library),
             voices=providers.voices,
             avatar_voices={} if settings.tts.voice else {avatar.id: avatar.recipe.voice for avatar in library},
+            portraits=frozenset(avatar.id for avatar in library if avatar.thumbnail.is_file()),
         )
         revocations = Revocations(database, clock=clock)
         tokens = Tokens(keys.derive("tokens"), clock=clock, ids=ids, revocations=revocations)

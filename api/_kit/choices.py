@@ -16,6 +16,8 @@ class Choices:
     avatars: frozenset[str]
     voices: Voices
     avatar_voices: Mapping[str, str] = field(default_factory=dict)
+    portraits: frozenset[str] = frozenset()
+    """The avatars that have a picture."""
 
     def voice_for(self, language: str, avatar_id: str | None = None) -> str | None:
         """The voice of a bot that names none, or None when no installed voice speaks its language."""

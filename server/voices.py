@@ -1,0 +1,43 @@
+"""Which of the slower, more natural voices keep up with a conversation here: measured once, and remembered."""
+
+import json
+from contextlib import suppress
+from math import inf
+from pathlib import Path
+from typing import Final
+
+from pipelines.frames import OUTPUT_RATE
+from pipelines.ports import Clock
+from pipelines.providers.base import ProviderError
+from pipelines.registry import REAL_TIME, Providers
+
+_SAMPLE: Final = "This is how quickly I speak."
+
+
+async def measure(providers: Providers, clock: Clock, kept: Path) -> dict[str, float]:
+    """Seconds of work for a second of speech, by engine, of the engines that may be too slow.
+
+    What kept up once is remembered in the file `kept`; what did not gets another chance at the next start.
+    """
+    known = _remembered(kept)
+    for engine, voice in {voice.engine: voice.id for voice in providers.voices if voice.speed != "fast"}.items():
+        for _ in range(0 if engine in known else 2):  # the first time loads the model
+            started = clock.monotonic()
+            with suppress(ProviderError):
+                samples = sum([chunk.samples async for chunk in providers.tts.speak(_SAMPLE, voice)])
+                known[engine] = round((clock.monotonic() - started) * OUTPUT_RATE / max(samples, 1), 2)
+        providers.voices.measured(engine, known.get(engine, inf))
+    _remember(kept, {engine: factor for engine, factor in known.items() if factor <= REAL_TIME})
+    return known
+
+
+def _remembered(kept: Path) -> dict[str, float]:
+    try:
+        return {str(engine): float(factor) for engine, factor in json.loads(kept.read_bytes()).items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def _remember(kept: Path, factors: dict[str, float]) -> None:
+    with suppress(OSError):
+        kept.write_text(json.dumps(factors))
