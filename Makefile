@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA := $(or $(MA_DATA_DIR),var)
 
-.PHONY: help run install models avatars widget test check lint types imports unit bench lock clean
+.PHONY: help run install models avatars widget thumbnails test check lint types imports unit bench lock clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -58,8 +58,11 @@ avatars/dist/.built: $(AVATAR_SOURCES) $(DATA)/models/.pulled
 	@$(BIN)/python -m avatars.builder --data $(DATA)/models/avatar-base --out avatars/dist
 	@touch $@
 
+thumbnails: widget avatars browser-installed ## draw the avatars' portraits (needs Chromium)
+	@node static/embed/thumbnails.mjs
+
 test: install $(BIN)/.dev ## everything: lint, types, import rules, unit, contract, real models, browser
-	@$(MAKE) --no-print-directory browser-installed lint types imports unit
+	@$(MAKE) --no-print-directory browser-installed thumbnails lint types imports unit
 
 check: $(BIN)/.dev lint types imports ## the quick part: lint, types, import rules, unit and contract tests without models
 	@$(BIN)/pytest -m "not models and not browser"
@@ -81,7 +84,7 @@ unit: $(BIN)/.dev
 
 .PHONY: browser-installed
 browser-installed:
-	@command -v chromium >/dev/null || { echo "== Chromium"; apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } || \
+	@command -v "$${MA_TEST_CHROMIUM:-chromium}" >/dev/null || { echo "== Chromium"; apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } || \
 		{ echo "Chromium is needed for the browser tests: install it, or set MA_TEST_CHROMIUM to its path"; exit 1; }
 
 bench: $(BIN)/.dev ## measure latency and write it to the terminal

@@ -200,7 +200,7 @@ async def config(ctx: Ctx) -> Reply:
         texts={},
         greeting=bot.greeting or None,
         suggestions=settings.suggestions,
-        avatar=_avatar(bot.avatar_id) if bot.type == "3d" and bot.avatar_id else None,
+        avatar=_avatar(deps, bot.avatar_id) if bot.type == "3d" and bot.avatar_id else None,
         voice=VoiceRef(id=bot.voice_id) if bot.voice_id and bot.type != "text" else None,
         features=Features(voice=bot.type != "text" and bot.voice_id is not None, three_d=bot.type == "3d", text=True),
         consent=Consent(required=False),
@@ -208,9 +208,10 @@ async def config(ctx: Ctx) -> Reply:
     return Reply(body, headers={"Cache-Control": "private, max-age=60"})
 
 
-def _avatar(avatar_id: str) -> AvatarRef:
+def _avatar(deps: Deps, avatar_id: str) -> AvatarRef:
     base = f"/avatars/{avatar_id}"
-    return AvatarRef(id=avatar_id, glb_url=f"{base}.glb", thumbnail_url=f"{base}.png")
+    portrait = f"{base}.png" if avatar_id in deps.choices.portraits else None
+    return AvatarRef(id=avatar_id, glb_url=f"{base}.glb", thumbnail_url=portrait)
 
 
 async def _row(ctx: Ctx, tx: Transaction) -> Row:

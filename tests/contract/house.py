@@ -183,7 +183,11 @@ async def build(folder: Path, url: str, *, check: Any = None, files: Files | Non
     database = db.connect(url, announce=lambda event: (events.append(event), announcer.announce(event))[0])
     passwords, speech = Argon2Passwords(memory_kib=64, time_cost=1), SpeechFiles()
     revocations = Revocations(database, clock=clock)
-    choices = Choices(frozenset({"avatar_female_01"}), Voices([VOICE], "tone"))
+    choices = Choices(
+        frozenset({"avatar_female_01", "avatar_plain"}),
+        Voices([VOICE], "tone"),
+        portraits=frozenset({"avatar_female_01"}),
+    )
     accounts, journal = Accounts(database, clock=clock, ids=ids), Journal(database, clock=clock, ids=ids)
     engine = ScriptedEngine(journal, ids)
     vitals = Vitals(clock, "0.1.0", tuple(service.name for service in SERVICES))

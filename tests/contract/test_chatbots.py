@@ -170,7 +170,16 @@ async def test_the_widget_of_an_allowed_website_may_start(house: House) -> None:
         assert response.headers["Access-Control-Allow-Origin"] == SITE
         assert response.headers["Cache-Control"] == "private, max-age=60"
     assert config["avatar"]["glb_url"] == "/avatars/avatar_female_01.glb"
+    assert config["avatar"]["thumbnail_url"] == "/avatars/avatar_female_01.png"
     assert not {"prompt", "settings", "organization_id", "allowed_origins"} & config.keys()
+
+
+async def test_a_picture_that_was_not_drawn_is_not_named(house: House) -> None:
+    bot = await house.published(await house.owner(), avatar_id="avatar_plain")
+    async with house.client.get(f"/api/v1/chatbots/{bot['id']}/config", headers={"Origin": SITE}) as response:
+        config = await response.json()
+    assert config["avatar"]["glb_url"] == "/avatars/avatar_plain.glb"
+    assert config["avatar"]["thumbnail_url"] is None
 
 
 @pytest.mark.parametrize(
