@@ -17,6 +17,7 @@ from server.infra.clock import SystemClock
 from server.infra.db import migrate
 from server.middleware import client_address
 from server.settings import Settings
+from server.voices import measure
 
 KEEP_ALIVE = 15.0
 THREAD_TURN = 0.0005
