@@ -9,7 +9,7 @@ from typing import Final
 from pipelines.frames import OUTPUT_RATE
 from pipelines.ports import Clock
 from pipelines.providers.base import ProviderError
-from pipelines.registry import REAL_TIME, Providers
+from pipelines.registry import Providers
 
 _SAMPLE: Final = "This is how quickly I speak."
 
@@ -17,7 +17,7 @@ _SAMPLE: Final = "This is how quickly I speak."
 async def measure(providers: Providers, clock: Clock, kept: Path) -> dict[str, float]:
     """Seconds of work for a second of speech, by engine, of the engines that may be too slow.
 
-    What kept up once is remembered in the file `kept`; what did not gets another chance at the next start.
+    What was found once is remembered in the file `kept`: delete it to measure again.
     """
     known = _remembered(kept)
     for engine, voice in {voice.engine: voice.id for voice in providers.voices if voice.speed != "fast"}.items():
@@ -27,7 +27,7 @@ async def measure(providers: Providers, clock: Clock, kept: Path) -> dict[str, f
                 samples = sum([chunk.samples async for chunk in providers.tts.speak(_SAMPLE, voice)])
                 known[engine] = round((clock.monotonic() - started) * OUTPUT_RATE / max(samples, 1), 2)
         providers.voices.measured(engine, known.get(engine, inf))
-    _remember(kept, {engine: factor for engine, factor in known.items() if factor <= REAL_TIME})
+    _remember(kept, known)
     return known
 
 
