@@ -104,6 +104,7 @@ class Think:
                     if delta:
                         said = True
                         await outbox.send(TextDelta(turn, delta))
+                        await asyncio.sleep(0)  # a model that has more ready must not hold up what it has said
             if not said:
                 raise ProviderError(
                     "the model ended without a word", retryable=True, public="The model gave no answer."

@@ -117,6 +117,7 @@ class Reply:
                 self._deltas += 1
                 if self._deltas == 1:
                     await audible()
+                await asyncio.sleep(0)  # let it leave before the next one is looked at
             case Clause():
                 self._mark("t_clause")
             case SpeechChunk():
