@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipelines.frames import INPUT_RATE, OUTPUT_RATE
 from pipelines.models.store import ModelStore
-from pipelines.registry import Choices, speakers
+from pipelines.registry import ProviderSettings, speakers
 from pipelines.workers.process import running
 
 QUESTIONS = (
@@ -42,7 +42,7 @@ def first_audible(pcm: bytes) -> int:
 
 async def spoken(models: Path, *texts: str) -> list[bytes]:
     """Each text as trimmed mono PCM16 at INPUT_RATE."""
-    tts, voices, workers = speakers(ModelStore(models), Choices())
+    tts, voices, workers = speakers(ModelStore(models), ProviderSettings())
     voice = next(iter(voices)).id
     out = []
     async with running(*workers):

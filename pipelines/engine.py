@@ -6,12 +6,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from pipelines.channel import Channel
+from pipelines.core.language import primary
 from pipelines.core.prompt import HISTORY, messages, window
 from pipelines.face import face
 from pipelines.frames import Citation, Cue, Failed, Frame, SpeechChunk, TextDelta, Transcript, UserText, Utterance
 from pipelines.ports import Bot, Clock, Conversation, FinishReason, Guard, Ids, Journal, Retriever
 from pipelines.providers.base import ChatMessage, Llm, LlmOptions, ProviderError, Stt, Tts
-from pipelines.registry import LanguageUnsupported, Voices, primary
+from pipelines.registry import Voices
 from pipelines.stage import Stage, run
 from pipelines.text import Retrieve, Think, text
 from pipelines.voice import Cut, Hear, Speak, voice
@@ -85,11 +86,7 @@ class Engine:
         return face(spoken) if faced else spoken
 
     def voice_of(self, bot: Bot) -> str:
-        """The bot's own voice if it is installed and speaks its language, else the best that is."""
-        try:
-            return self.voices.for_language(bot.language, bot.voice_id).id
-        except LanguageUnsupported:
-            return next(iter(self.voices)).id
+        return self.voices.choose(bot.language, bot.voice_id).id
 
     def language_problems(self, bot: Bot, *, voiced: bool) -> list[str]:
         """What a visitor of this bot should know about its language and the models that are installed."""
@@ -98,8 +95,7 @@ class Engine:
         problems = []
         if primary(bot.language) not in self.stt.capabilities.languages:
             problems.append(f"No installed model understands spoken “{bot.language}”. You can type instead.")
-        voice = self.voices.get(self.voice_of(bot))
-        if voice is None or primary(voice.language) != primary(bot.language):
+        if not self.voices.known(bot.language):
             problems.append(f"No installed voice speaks “{bot.language}”; the answer is read by another one.")
         return problems
 

@@ -2,9 +2,8 @@
 
 Errors:
 
-    ModelMissing           a chosen model or voice is known but not pulled; the message holds the command
-    UnknownModel           no manifest knows the name
-    LanguageUnsupported    nothing installed speaks, or hears, a language
+    ModelMissing    a chosen model or voice is known but not pulled; the message holds the command
+    UnknownModel    no manifest knows the name, or the package that could run it is not installed
 """
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
+from pipelines.core.language import primary
 from pipelines.frames import SpeechChunk
 from pipelines.models.manifest import Entry
 from pipelines.models.store import ModelMissing, ModelStore, UnknownModel
@@ -27,8 +27,9 @@ SPEED: Mapping[str, Literal["fast", "medium", "slow"]] = {"piper": "fast", "koko
 
 
 @dataclass(frozen=True, slots=True)
-class Choices:
-    """What the settings ask for. Without `llm_base_url` the embedded server runs `llm_model`, or the packaged model."""
+class ProviderSettings:
+    """What the providers are built from. Without `llm_base_url` the embedded server runs `llm_model`, or the packaged
+    model."""
 
     stt_model: str = "whisper-tiny.en"
     stt_threads: int = 2
@@ -41,17 +42,6 @@ class Choices:
     llm_threads: int = 2
 
 
-class LanguageUnsupported(Exception):
-    """Nothing installed speaks (`part` "voice") or hears ("recogniser") `language`; `available` languages are."""
-
-    def __init__(self, part: Literal["voice", "recogniser"], language: str, available: Sequence[str]) -> None:
-        have = ", ".join(available) or "none"
-        super().__init__(
-            f"no installed {part} knows the language {language!r} (installed: {have}); see `machineavatars models list`"
-        )
-        self.part, self.language, self.available = part, language, tuple(available)
-
-
 class Speaking(Protocol):
     """A Tts whose iterator can be closed early, as every provider's here can."""
 
@@ -61,31 +51,31 @@ class Speaking(Protocol):
     def speak(self, text: str, voice: str) -> AsyncGenerator[SpeechChunk]: ...
 
 
-def _whisper(store: ModelStore, entry: Entry, choices: Choices) -> tuple[Stt, WorkerProcess]:
-    process = WorkerProcess(whisper.worker(store.path(entry.name), choices.stt_threads))
+def _whisper(store: ModelStore, entry: Entry, settings: ProviderSettings) -> tuple[Stt, WorkerProcess]:
+    process = WorkerProcess(whisper.worker(store.path(entry.name), settings.stt_threads))
     return whisper.WhisperStt(process, entry.name, entry.languages), process
 
 
-def _piper(store: ModelStore, entries: Sequence[Entry], choices: Choices) -> tuple[Speaking, WorkerProcess]:
+def _piper(store: ModelStore, entries: Sequence[Entry], settings: ProviderSettings) -> tuple[Speaking, WorkerProcess]:
     voices = [voice for entry in entries for voice in voices_of(entry)]
     paths = {voice.id: store.path(entry.name) for entry in entries for voice in voices_of(entry)}
-    process = WorkerProcess(piper.worker(paths, choices.voice, choices.tts_threads))
+    process = WorkerProcess(piper.worker(paths, settings.voice, settings.tts_threads))
     return piper.PiperTts(process, voices), process
 
 
-def _kokoro(store: ModelStore, entries: Sequence[Entry], choices: Choices) -> tuple[Speaking, WorkerProcess]:
+def _kokoro(store: ModelStore, entries: Sequence[Entry], settings: ProviderSettings) -> tuple[Speaking, WorkerProcess]:
     entry, dictionaries = entries[0], store.path("misaki-en")
     voices = voices_of(entry)
     languages = {voice.id: voice.language for voice in voices}
-    spec = kokoro.worker(store.path(entry.name), dictionaries, languages, choices.voice, choices.tts_threads)
+    spec = kokoro.worker(store.path(entry.name), dictionaries, languages, settings.voice, settings.tts_threads)
     process = WorkerProcess(spec)
     return kokoro.KokoroTts(process, voices), process
 
 
-RECOGNISERS: Mapping[str, Callable[[ModelStore, Entry, Choices], tuple[Stt, WorkerProcess]]] = {
+RECOGNISERS: Mapping[str, Callable[[ModelStore, Entry, ProviderSettings], tuple[Stt, WorkerProcess]]] = {
     "whisper": _whisper,
 }
-SPEAKERS: Mapping[str, Callable[[ModelStore, Sequence[Entry], Choices], tuple[Speaking, WorkerProcess]]] = {
+SPEAKERS: Mapping[str, Callable[[ModelStore, Sequence[Entry], ProviderSettings], tuple[Speaking, WorkerProcess]]] = {
     "piper": _piper,
     "kokoro": _kokoro,
 }
@@ -103,54 +93,54 @@ class Providers:
     workers: tuple[WorkerProcess, ...]
 
 
-def build(store: ModelStore, choices: Choices) -> Providers:
-    """Check the models that `choices` name and build the providers on them. Starts nothing; reads each model once when
+def build(store: ModelStore, settings: ProviderSettings) -> Providers:
+    """Check the models that `settings` name and build the providers on them. Starts nothing; reads each model once when
     it is new. Raises ModelMissing and UnknownModel."""
-    stt, hears = recogniser(store, choices)
-    tts, voices, speaks = speakers(store, choices)
-    llm, thinks = language_model(store, choices)
+    stt, hears = recogniser(store, settings)
+    tts, voices, speaks = speakers(store, settings)
+    llm, thinks = language_model(store, settings)
     listens = WorkerProcess(silero.worker())
     workers = (listens, hears, *speaks, *([thinks] if thinks else []))
     return Providers(stt, llm, tts, silero.SileroVad(listens), voices, workers)
 
 
-def recogniser(store: ModelStore, choices: Choices) -> tuple[Stt, WorkerProcess]:
-    entry = store.entry(choices.stt_model)
+def recogniser(store: ModelStore, settings: ProviderSettings) -> tuple[Stt, WorkerProcess]:
+    entry = store.entry(settings.stt_model)
     factory = RECOGNISERS.get(entry.engine)
     if factory is None:
         raise UnknownModel(entry.name, [e.name for e in store.entries() if e.engine in RECOGNISERS])
-    return factory(store, entry, choices)
+    return factory(store, entry, settings)
 
 
-def speakers(store: ModelStore, choices: Choices) -> tuple[Tts, "Voices", tuple[WorkerProcess, ...]]:
+def speakers(store: ModelStore, settings: ProviderSettings) -> tuple[Tts, "Voices", tuple[WorkerProcess, ...]]:
     """Every installed voice of every engine, behind one Tts."""
     able = [entry for entry in store.entries() if entry.engine in SPEAKERS and entry.voices]
-    home = next((entry for entry in able if any(voice.id == choices.voice for voice in entry.voices)), None)
+    home = next((entry for entry in able if any(voice.id == settings.voice for voice in entry.voices)), None)
     if home is None:
-        raise UnknownModel(choices.voice, [voice.id for entry in able for voice in entry.voices])
+        raise UnknownModel(settings.voice, [voice.id for entry in able for voice in entry.voices])
     store.path(home.name)
     here = [entry for entry in able if all(store.present(name) for name in (entry.name, *entry.needs))]
     built = [
-        SPEAKERS[engine](store, [entry for entry in here if entry.engine == engine], choices)
+        SPEAKERS[engine](store, [entry for entry in here if entry.engine == engine], settings)
         for engine in SPEAKERS
         if any(entry.engine == engine for entry in here)
     ]
-    voices = Voices([voice for tts, _ in built for voice in tts.capabilities.voices], choices.voice)
+    voices = Voices([voice for tts, _ in built for voice in tts.capabilities.voices], settings.voice)
     return _ByVoice([tts for tts, _ in built]), voices, tuple(process for _, process in built)
 
 
-def language_model(store: ModelStore, choices: Choices) -> tuple[OpenAiLlm, WorkerProcess | None]:
-    if choices.llm_base_url:
-        endpoint = fixed(Endpoint(choices.llm_base_url, choices.llm_api_key))
-        capabilities = LlmCapabilities(choices.llm_model or "default", REMOTE_CONTEXT, local=False)
-        return OpenAiLlm(endpoint, capabilities, first_token_timeout=choices.llm_first_token_timeout), None
-    entry = store.entry(choices.llm_model or EMBEDDED_MODEL)
+def language_model(store: ModelStore, settings: ProviderSettings) -> tuple[OpenAiLlm, WorkerProcess | None]:
+    if settings.llm_base_url:
+        endpoint = fixed(Endpoint(settings.llm_base_url, settings.llm_api_key))
+        capabilities = LlmCapabilities(settings.llm_model or "default", REMOTE_CONTEXT, local=False)
+        return OpenAiLlm(endpoint, capabilities, first_token_timeout=settings.llm_first_token_timeout), None
+    entry = store.entry(settings.llm_model or EMBEDDED_MODEL)
     if entry.engine != "llama":
         raise UnknownModel(entry.name, [e.name for e in store.entries() if e.engine == "llama"])
-    spec = llama.worker(entry.name, store.path(entry.name), threads=choices.llm_threads, context=EMBEDDED_CONTEXT)
+    spec = llama.worker(entry.name, store.path(entry.name), threads=settings.llm_threads, context=EMBEDDED_CONTEXT)
     process = WorkerProcess(spec)
     capabilities = LlmCapabilities(entry.name, EMBEDDED_CONTEXT, local=True)
-    timeout = choices.llm_first_token_timeout
+    timeout = settings.llm_first_token_timeout
     return OpenAiLlm(llama.EmbeddedEndpoint(process), capabilities, first_token_timeout=timeout), process
 
 
@@ -165,7 +155,7 @@ REAL_TIME: Final = 0.6
 
 class Voices:
     """The installed voices, as data, and which of them a bot speaks with. How fast the slower engines are on this
-    machine is known once they have been `measured`."""
+    machine is known once they have been `measured`. There is at least one voice."""
 
     def __init__(self, voices: Sequence[Voice], default: str) -> None:
         self._voices = {voice.id: voice for voice in voices}
@@ -178,12 +168,9 @@ class Voices:
     def __len__(self) -> int:
         return len(self._voices)
 
-    @property
-    def languages(self) -> tuple[str, ...]:
-        return tuple(sorted({voice.language for voice in self}))
-
-    def get(self, id: str) -> Voice | None:
-        return self._voices.get(id)
+    def known(self, language: str) -> bool:
+        """Whether any installed voice speaks the language; a dialect counts as its language."""
+        return any(_speaks(voice, language) for voice in self)
 
     def measured(self, engine: str, factor: float) -> None:
         """This engine needs `factor` seconds for a second of speech on this machine."""
@@ -196,30 +183,24 @@ class Voices:
             voice.speed == "fast" or self._factors.get(voice.engine, REAL_TIME + 1) <= REAL_TIME
         )
 
-    def for_language(self, language: str, wanted: str | None = None) -> Voice:
-        """The voice of a bot of this language: the wanted one if it is here and speaks the language, else the default
-        if it does, else the nearest (the same locale before the same language, a fast voice before a slow one). Raises
-        LanguageUnsupported."""
-        for id in (wanted, self._default):
+    def choose(self, language: str, wanted: str | None = None, own: str | None = None) -> Voice:
+        """The voice of a bot of this language: the `wanted` one, else the avatar's `own` where it keeps up, else the
+        default - each only if it is here and speaks the language. Else the nearest that speaks it (the same locale
+        before the same language, a fast voice before a slow one); where none does, the default reads all the same."""
+        for id in (wanted, own if own and self.keeps_up(own) else None, self._default):
             voice = self._voices.get(id or "")
-            if voice is not None and primary(voice.language) == primary(language):
+            if voice is not None and _speaks(voice, language):
                 return voice
-        speaking = [voice for voice in self if primary(voice.language) == primary(language)]
-        if not speaking:
-            raise LanguageUnsupported("voice", language, self.languages)
         order = ("fast", "medium", "slow")
-        return min(speaking, key=lambda v: (v.language.lower() != language.lower(), order.index(v.speed)))
+        return min(
+            (voice for voice in self if _speaks(voice, language)),
+            key=lambda v: (v.language.lower() != language.lower(), order.index(v.speed)),
+            default=self._voices.get(self._default) or next(iter(self)),
+        )
 
 
-def require_recogniser(stt: Stt, language: str) -> None:
-    """Raises LanguageUnsupported when `stt` cannot hear `language`."""
-    if primary(language) not in stt.capabilities.languages:
-        raise LanguageUnsupported("recogniser", language, stt.capabilities.languages)
-
-
-def primary(language: str) -> str:
-    """The language of a BCP 47 tag: `en` of `en-US`."""
-    return language.replace("_", "-").split("-")[0].lower()
+def _speaks(voice: Voice, language: str) -> bool:
+    return primary(voice.language) == primary(language)
 
 
 class _ByVoice:
@@ -243,14 +224,4 @@ class _ByVoice:
                 yield chunk
 
 
-__all__ = [
-    "Choices",
-    "LanguageUnsupported",
-    "ModelMissing",
-    "Providers",
-    "UnknownModel",
-    "Voices",
-    "build",
-    "primary",
-    "require_recogniser",
-]
+__all__ = ["ModelMissing", "ProviderSettings", "Providers", "UnknownModel", "Voices", "build"]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 
 from pipelines.channel import Channel
+from pipelines.core.language import primary
 from pipelines.core.prompt import messages
 from pipelines.frames import Citation, Failed, Frame, Question, TextDelta, Transcript, UserText
 from pipelines.ports import Bot, Guard, Retriever
@@ -20,7 +21,7 @@ APOLOGY = {
 
 
 def apology(language: str) -> str:
-    return APOLOGY.get(language.split("-")[0].lower(), APOLOGY["en"])
+    return APOLOGY.get(primary(language), APOLOGY["en"])
 
 
 class Retrieve:

@@ -29,19 +29,18 @@ from pipelines.known_answers import KnownAnswers
 from pipelines.models.store import ModelStore
 from pipelines.ports import NoGuard
 from pipelines.providers.base import LlmOptions
-from pipelines.registry import Choices as ProviderChoices
-from pipelines.registry import Providers, build
+from pipelines.registry import Providers, ProviderSettings, build
 from pipelines.workers.process import WorkerProcess
 from server.demo import ensure_demo
 from server.gateway import SERVICES, Files, application
 from server.hub import Hub
+from server.inbox import Parts
 from server.infra.clock import Ids, SystemClock
 from server.infra.db import check_durable, connect, migrate, ping
 from server.infra.hashing import Argon2Passwords
 from server.infra.media import MediaFolder
 from server.infra.secrets import keyring
 from server.infra.speech import SpeechFiles
-from server.session import Parts
 from server.settings import Settings
 from server.sockets import Sockets
 from server.telemetry import Metrics, watch_loop
@@ -63,8 +62,8 @@ def model_store(settings: Settings) -> ModelStore:
     return ModelStore(settings.data_dir / "models")
 
 
-def provider_choices(settings: Settings) -> ProviderChoices:
-    return ProviderChoices(
+def provider_settings(settings: Settings) -> ProviderSettings:
+    return ProviderSettings(
         stt_model=settings.stt.model,
         stt_threads=settings.stt.threads,
         voice=settings.tts.voice or FAST_VOICE,
@@ -86,7 +85,7 @@ async def house(settings: Settings, providers: Providers | None = None) -> Async
 
     `providers` replaces those that the settings name.
     """
-    providers = providers or build(model_store(settings), provider_choices(settings))
+    providers = providers or build(model_store(settings), provider_settings(settings))
     clock, ids, metrics, announcer = SystemClock(), Ids(), Metrics(), Announcer()
     local = make_url(settings.database).get_backend_name() == "sqlite"
     keys = keyring(settings.secret_key.get_secret_value(), data_dir=settings.data_dir, local=local)

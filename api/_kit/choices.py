@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from pipelines.registry import LanguageUnsupported, Voices, primary
+from pipelines.registry import Voices
 
 DEFAULT_AVATAR: Final = "avatar_female_01"
 
@@ -19,17 +19,8 @@ class Choices:
     portraits: frozenset[str] = frozenset()
     """The avatars that have a picture."""
 
-    def voice_for(self, language: str, avatar_id: str | None = None) -> str | None:
-        """The voice of a bot that names none, or None when no installed voice speaks its language."""
-        own = self.avatar_voices.get(avatar_id or "", "")
-        try:
-            return self.voices.for_language(language, own if self.voices.keeps_up(own) else None).id
-        except LanguageUnsupported:
-            return None
-
-    def speaks(self, voice_id: str, language: str) -> bool:
-        voice = self.voices.get(voice_id)
-        return voice is not None and primary(voice.language) == primary(language)
+    def voice_for(self, language: str, avatar_id: str | None = None, wanted: str | None = None) -> str:
+        return self.voices.choose(language, wanted, self.avatar_voices.get(avatar_id or "")).id
 
     @property
     def voice_ids(self) -> frozenset[str]:

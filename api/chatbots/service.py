@@ -54,12 +54,13 @@ async def create(ctx: Ctx, body: NewChatbot) -> Chatbot:
     deps, now = ctx.deps, ctx.deps.now()
     _check_choices(deps, body.avatar_id, body.voice_id)
     avatar = body.avatar_id or (DEFAULT_AVATAR if body.type == "3d" else None)
+    speaking = body.type != "text" and deps.choices.voices.known(body.language)
     row: Row = {
         "id": deps.ids.new("cb"),
         "name": body.name,
         "type": body.type,
         "avatar_id": avatar,
-        "voice_id": body.voice_id or (None if body.type == "text" else deps.choices.voice_for(body.language, avatar)),
+        "voice_id": body.voice_id or (deps.choices.voice_for(body.language, avatar) if speaking else None),
         "language": body.language,
         "languages": [body.language],
         "purpose": body.purpose,
@@ -227,9 +228,8 @@ async def _read(ctx: Ctx, tx: Transaction) -> Chatbot:
 
 
 def _chatbot(deps: Deps, row: Mapping[str, Any], origins: Sequence[str]) -> Chatbot:
-    speaks = row["voice_id"] and deps.choices.speaks(row["voice_id"], row["language"])
     warnings = []
-    if row["type"] != "text" and not (speaks or deps.choices.voice_for(row["language"])):
+    if row["type"] != "text" and not deps.choices.voices.known(row["language"]):
         warnings.append(f"No installed voice speaks {row['language']}; one of another language reads the answers.")
     return Chatbot(
         id=row["id"],

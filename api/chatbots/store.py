@@ -203,7 +203,7 @@ class Bots:
             prompt=settings.get("prompt") or default_prompt(shown["name"], shown["purpose"]),
             greeting=settings.get("greeting") or "",
             avatar_id=shown["avatar_id"],
-            voice_id=shown["voice_id"] or self._choices.voice_for(shown["language"], shown["avatar_id"]),
+            voice_id=self._choices.voice_for(shown["language"], shown["avatar_id"], wanted=shown["voice_id"]),
             status=row["status"],
             allowed_origins=tuple(allowed),
             examples=tuple(

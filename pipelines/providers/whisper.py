@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipelines.core.language import primary
 from pipelines.frames import INPUT_RATE, Transcript
 from pipelines.providers.base import ProviderError, SttCapabilities
 from pipelines.workers.process import WorkerProcess, WorkerSpec
@@ -28,7 +29,7 @@ class WhisperStt:
         return self._capabilities
 
     async def transcribe(self, pcm: bytes, language: str) -> Transcript:
-        spoken = language.replace("_", "-").split("-")[0].lower()
+        spoken = primary(language)
         if spoken not in self._capabilities.languages:
             raise ProviderError(
                 f"{self._capabilities.model} does not know {language!r}",

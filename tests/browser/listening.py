@@ -15,7 +15,7 @@ from bench.speech import spoken
 from pipelines.core.visemes import ARKIT_52, ARKIT_OF_OCULUS, OCULUS_15
 from pipelines.frames import INPUT_RATE
 from pipelines.models.store import ModelStore
-from pipelines.registry import Choices, recogniser
+from pipelines.registry import ProviderSettings, recogniser
 from pipelines.workers.process import running
 from tests.browser.visitor import Heard
 
@@ -40,7 +40,7 @@ async def microphone(file: Path, text: str, *, before: float = 1.5, after: float
 async def transcript(sound: NDArray[np.float32], rate: int) -> str:
     """What the recogniser understands of samples from -1 to 1."""
     samples = soxr.resample(sound, rate, INPUT_RATE) * 32767
-    stt, worker = recogniser(ModelStore(models()), Choices())
+    stt, worker = recogniser(ModelStore(models()), ProviderSettings())
     async with running(worker):
         return (await stt.transcribe(samples.astype("<i2").tobytes(), "en-US")).text
 

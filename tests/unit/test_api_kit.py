@@ -176,23 +176,9 @@ async def test_one_at_a_time_passes_a_turnstile_for_each_key() -> None:
     assert most == 3
 
 
-def test_the_default_voice_speaks_its_own_language_only() -> None:
+def test_the_avatar_of_a_bot_that_names_no_voice_decides_it() -> None:
     joe = Voice("joe", "Joe", "en-US", "male", "piper", "fast", "CC0")
-    emma = Voice("emma", "Emma", "en-GB", "female", "kokoro", "slow", "CC0")
-    choices = Choices(frozenset(), Voices([emma, joe], "joe"))
-    assert [choices.voice_for(language) for language in ("en-US", "en-GB", "de-DE")] == ["joe", "joe", None]
-    assert Choices(frozenset(), Voices([joe, emma], "none")).voice_for("en-GB") == "emma"
-
-
-def test_an_avatar_speaks_with_its_own_voice_where_the_machine_keeps_up() -> None:
-    joe = Voice("joe", "Joe", "en-US", "male", "piper", "fast", "CC0")
-    heart = Voice("heart", "Heart", "en-US", "female", "kokoro", "medium", "Apache-2.0")
-    voices = Voices([joe, heart], "joe")
-    choices = Choices(frozenset({"ava"}), voices, {"ava": "heart"})
-    assert choices.voice_for("en-US", "ava") == "joe"
-    voices.measured("kokoro", 1.4)
-    assert choices.voice_for("en-US", "ava") == "joe"
-    voices.measured("kokoro", 0.4)
-    assert choices.voice_for("en-US", "ava") == "heart"
-    assert choices.voice_for("en-US") == "joe"
-    assert choices.voice_for("de-DE", "ava") is None
+    amy = Voice("amy", "Amy", "en-US", "female", "piper", "fast", "CC0")
+    choices = Choices(frozenset({"ava"}), Voices([joe, amy], "joe"), {"ava": "amy"})
+    assert [choices.voice_for("en-US", avatar) for avatar in ("ava", None)] == ["amy", "joe"]
+    assert choices.voice_for("en-US", "ava", wanted="joe") == "joe"

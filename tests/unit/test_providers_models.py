@@ -17,7 +17,7 @@ import soxr
 from pipelines.frames import INPUT_RATE, OUTPUT_RATE, SpeechChunk
 from pipelines.models.store import ModelStore
 from pipelines.providers.base import ChatMessage, LlmOptions, ProviderError, Tts
-from pipelines.registry import Choices, Providers, build
+from pipelines.registry import Providers, ProviderSettings, build
 from pipelines.workers.process import WorkerProcess, running
 
 pytestmark = pytest.mark.models
@@ -49,7 +49,7 @@ STORY = (
 @asynccontextmanager
 async def providers(*kinds: str) -> AsyncIterator[tuple[Providers, dict[str, WorkerProcess]]]:
     """The providers, of whose workers only `kinds` run."""
-    built = build(ModelStore(MODELS), Choices(llm_first_token_timeout=60))
+    built = build(ModelStore(MODELS), ProviderSettings(llm_first_token_timeout=60))
     workers = {worker.spec.kind: worker for worker in built.workers}
     async with running(*(workers[kind] for kind in kinds)):
         for kind in kinds:
@@ -165,7 +165,7 @@ async def test_kokoro_is_understood_and_its_phones_and_words_are_in_order(voice:
     models = ModelStore(MODELS)
     if not models.present("kokoro-82m-int8"):
         pytest.skip("needs: machineavatars models pull kokoro-82m-int8")
-    use = build(models, Choices(voice=voice))
+    use = build(models, ProviderSettings(voice=voice))
     async with running(*(w for w in use.workers if w.spec.kind in ("kokoro", "speech_to_text"))):
         for text in SENTENCES[:2]:
             chunk = await speak(use.tts, text, voice)

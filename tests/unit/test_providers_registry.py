@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from pipelines.models.store import ModelMissing, ModelStore, UnknownModel
-from pipelines.providers.base import SttCapabilities, Voice
-from pipelines.registry import Choices, LanguageUnsupported, Voices, build, language_model, require_recogniser
+from pipelines.providers.base import Voice
+from pipelines.registry import ProviderSettings, Voices, build, language_model
 
 
-def voice(id: str, language: str, speed: str = "fast") -> Voice:
-    return Voice(id, id, language, "neutral", "piper", speed, "CC0-1.0")  # type: ignore[arg-type]
+def voice(id: str, language: str, speed: str = "fast", engine: str = "piper") -> Voice:
+    return Voice(id, id, language, "neutral", engine, speed, "CC0-1.0")  # type: ignore[arg-type]
 
 
 VOICES = Voices(
@@ -28,51 +28,58 @@ VOICES = Voices(
         ("de-CH", None, "quick"),
         ("de", "joe", "quick"),
         ("en", "uninstalled", "joe"),
+        ("fr-FR", "quick", "joe"),
     ],
 )
 def test_a_bot_gets_the_nearest_voice_that_speaks_its_language(language: str, wanted: str | None, chosen: str) -> None:
-    assert VOICES.for_language(language, wanted).id == chosen
+    assert VOICES.choose(language, wanted).id == chosen
 
 
-def test_a_language_that_no_voice_speaks_is_refused_with_what_is_there() -> None:
-    with pytest.raises(LanguageUnsupported, match=r"'fr'.*de-AT, de-DE, en-GB, en-US") as refused:
-        VOICES.for_language("fr")
-    assert refused.value.part == "voice"
+def test_a_language_is_known_by_any_of_its_dialects() -> None:
+    assert [VOICES.known(language) for language in ("de", "de-CH", "en_AU", "fr-FR")] == [True, True, True, False]
 
 
-class Deaf:
-    capabilities = SttCapabilities(("en",), "tiny")
+def test_an_avatar_speaks_with_its_own_voice_where_the_machine_keeps_up() -> None:
+    voices = Voices([voice("joe", "en-US"), voice("heart", "en-US", "medium", engine="kokoro")], "joe")
+    assert voices.choose("en-US", own="heart").id == "joe"
+    voices.measured("kokoro", 1.4)
+    assert voices.choose("en-US", own="heart").id == "joe"
+    voices.measured("kokoro", 0.4)
+    assert voices.choose("en-US", own="heart").id == "heart"
+    assert voices.choose("en-US", "joe", own="heart").id == "joe"
+    assert voices.choose("de-DE", own="heart").id == "joe"
 
-    async def transcribe(self, pcm: bytes, language: str):  # type: ignore[no-untyped-def]
-        raise NotImplementedError
+
+def test_a_voice_that_was_chosen_speaks_even_where_it_is_slow() -> None:
+    voices = Voices([voice("joe", "en-US"), voice("heart", "en-US", "slow", engine="kokoro")], "joe")
+    assert voices.choose("en-US", "heart").id == "heart"
 
 
-def test_a_language_that_the_recogniser_cannot_hear_is_refused() -> None:
-    require_recogniser(Deaf(), "en-GB")
-    with pytest.raises(LanguageUnsupported, match="recogniser"):
-        require_recogniser(Deaf(), "hi-IN")
+def test_without_the_default_the_nearest_voice_speaks_and_the_first_reads_what_none_speaks() -> None:
+    voices = Voices([voice("joe", "en-US"), voice("emma", "en-GB", "slow")], "none")
+    assert [voices.choose(language).id for language in ("en-GB", "fr-FR")] == ["emma", "joe"]
 
 
 def test_a_missing_model_file_says_the_command(tmp_path: Path) -> None:
     with pytest.raises(ModelMissing, match=r"machineavatars models pull whisper-tiny\.en"):
-        build(ModelStore(tmp_path), Choices())
+        build(ModelStore(tmp_path), ProviderSettings())
 
 
 @pytest.mark.parametrize(
-    "choices",
+    "settings",
     [
-        Choices(stt_model="nothing"),
-        Choices(stt_model="avatar-base"),
-        Choices(llm_model="whisper-tiny.en"),
+        ProviderSettings(stt_model="nothing"),
+        ProviderSettings(stt_model="avatar-base"),
+        ProviderSettings(llm_model="whisper-tiny.en"),
     ],
 )
-def test_a_model_of_the_wrong_kind_is_refused(tmp_path: Path, choices: Choices) -> None:
+def test_a_model_of_the_wrong_kind_is_refused(tmp_path: Path, settings: ProviderSettings) -> None:
     with pytest.raises(UnknownModel):
-        language_model(ModelStore(tmp_path), choices) if choices.llm_model else build(ModelStore(tmp_path), choices)
+        language_model(ModelStore(tmp_path), settings) if settings.llm_model else build(ModelStore(tmp_path), settings)
 
 
 def test_a_remote_model_needs_no_worker_and_no_file(tmp_path: Path) -> None:
     llm, process = language_model(
-        ModelStore(tmp_path), Choices(llm_base_url="https://models.example/v1", llm_model="big")
+        ModelStore(tmp_path), ProviderSettings(llm_base_url="https://models.example/v1", llm_model="big")
     )
     assert (llm.capabilities.model, llm.capabilities.local, process) == ("big", False, None)
