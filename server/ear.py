@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from pipelines.audio.resample import Resampler
-
 from pipelines.core.endpoint import WINDOW, Endpointer, EndpointRules, Heard
 from pipelines.frames import INPUT_RATE
 from pipelines.providers.base import ProviderError, Vad, VadStream
@@ -20,6 +19,8 @@ PREROLL = INPUT_RATE * 3 // 10
 KEEP = 2 * INPUT_RATE
 LONGEST = 64 * INPUT_RATE
 """Never more than this much audio is kept: 64 s."""
+GONE = 1.5
+"""Seconds without a frame in the middle of an utterance that end it: the microphone has gone."""
 QUEUE_FRAMES = 250
 """About 5 s of 20 ms frames; the oldest are dropped when the detector cannot keep up."""
 
@@ -35,7 +36,7 @@ class Ear:
     def __init__(self, vad: Vad, rules: EndpointRules, tell: Callable[[Heard | Deaf], Awaitable[None]]) -> None:
         self._vad, self._tell = vad, tell
         self._endpointer = Endpointer(rules)
-        self._frames: asyncio.Queue[Media | None] = asyncio.Queue(QUEUE_FRAMES)
+        self._frames: asyncio.Queue[Media] = asyncio.Queue(QUEUE_FRAMES)
         self._resampler = Resampler(INPUT_RATE)
         self._rate = INPUT_RATE
         self._audio = bytearray()
@@ -80,8 +81,11 @@ class Ear:
         deaf = False
         try:
             while True:
-                media = await self._frames.get()
-                assert media is not None
+                media = await self._next()
+                if media is None:
+                    for heard in self.commit():
+                        await self._tell(heard)
+                    continue
                 pcm = self._resampler.push(media.payload)
                 self._keep(pcm)
                 try:
@@ -104,6 +108,16 @@ class Ear:
         finally:
             if stream is not None:
                 await stream.close()
+
+    async def _next(self) -> Media | None:
+        """The next frame; None when somebody was speaking and no more frames come."""
+        if not self._endpointer.speaking:
+            return await self._frames.get()
+        try:
+            async with asyncio.timeout(GONE):
+                return await self._frames.get()
+        except TimeoutError:
+            return None
 
     def keep_from(self, onset: int | None) -> None:
         """Forget nothing from `PREROLL` before `onset` on, until called with None."""

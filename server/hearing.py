@@ -52,6 +52,8 @@ class Hearing:
         tell: Callable[[Partial | Recognised], Awaitable[None]],
     ) -> None:
         self.item, self.onset = item, onset
+        self.capped = False
+        """It was ended because it was too long: what is said from now on is another utterance."""
         self.result: Recognised | None = None
         """What was recognised before the utterance was known to be over."""
         self.voiced_at = clock.monotonic()
@@ -97,13 +99,15 @@ class Hearing:
             await self._tell(Recognised(self.item, attempt, transcript))
 
     async def _partially(self) -> None:
-        rev, last = 0, ""
+        rev, last, read = 0, "", 0
         while True:
             await self._clock.sleep(PARTIAL_EVERY)
-            if self._final is not None:
+            audio = self._audio()[: PARTIAL_LONGEST * 2]
+            if self._final is not None or len(audio) == read:
                 continue
+            read = len(audio)
             try:
-                text = (await self._stt.transcribe(self._audio()[: PARTIAL_LONGEST * 2], self._language)).text
+                text = (await self._stt.transcribe(audio, self._language)).text
             except ProviderError:
                 return
             rev += 1

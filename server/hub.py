@@ -11,13 +11,15 @@ from api._kit.errors import BadRequest, ChatbotUnavailable, Forbidden, NotFound,
 from api._kit.ports import Bots, Conversations
 from pipelines.ports import Bot, JournalUnavailable, UnknownConversation
 from server import wire
-from server.core.stream import ResumeGap
+from server.inbox import Parts
 from server.outgoing import Link
-from server.session import Parts, Session
+from server.session import Session
 
 TTL = 120
 """Seconds that a session outlives its socket."""
 SWEEP = 5.0
+LEAVE = 3.0
+"""Seconds that sessions have to keep what was heard of their last reply."""
 
 log = structlog.get_logger()
 
@@ -43,6 +45,10 @@ class Hub:
 
     async def __aexit__(self, *_: object) -> None:
         self._sweeper.cancel()
+        for session in self._sessions.values():
+            session.leave()
+        if self._tasks:
+            await asyncio.wait(set(self._tasks.values()), timeout=LEAVE)
         for task in self._tasks.values():
             task.cancel()
         await self._stack.aclose()
@@ -60,7 +66,7 @@ class Hub:
             raise BadRequest(f"This server speaks protocol {wire.VERSION}, not {hello.proto}")
         bot = await self._bot(principal, hello.chatbot_id)
         if hello.resume and (session := self._resumable(principal, hello)):
-            return session, self._resume(session, hello.resume)
+            return session, await self._resume(session, hello.resume)
         if len(self._sessions) >= self._max:
             raise Unavailable("Too many people are talking right now. Please try again in a moment.", retry_after=2)
         return await self._new(principal, bot, hello)
@@ -76,7 +82,10 @@ class Hub:
         return bot
 
     async def join(self, session: Session, link: Link) -> None:
-        """Send the session's events to `link` from now on; the socket before it, if it still stands, is closed."""
+        """Send the session's events to `link` from now on."""
+        if session.id not in self._sessions:
+            await link.close("expired")
+            return
         self._away.pop(session.id, None)
         old = session.outgoing.attach(link)
         if old is not None:
@@ -108,12 +117,12 @@ class Hub:
             return None
         return session if session.bot.id == hello.chatbot_id else None
 
-    def _resume(self, session: Session, resume: wire.Resume) -> dict[str, object]:
-        recovered = True
-        try:
-            session.outgoing.resume(resume.last_seq)
-        except ResumeGap:
-            recovered = False
+    async def _resume(self, session: Session, resume: wire.Resume) -> dict[str, object]:
+        """The same session for another socket; the one before it, if it still stands, is told and closed."""
+        old, recovered = session.outgoing.resume(resume.last_seq, resume.rid, resume.played)
+        self._away[session.id] = self._clock.monotonic()
+        if old is not None:
+            await old.close("superseded")
         return session.ready(TTL, recovered=recovered)
 
     async def _live(self, session: Session) -> None:
@@ -143,7 +152,7 @@ class Hub:
             now = self._clock.monotonic()
             for sid, since in list(self._away.items()):
                 if now - since >= TTL:
-                    self._tasks[sid].cancel()
+                    self._sessions[sid].leave()
 
     async def drain(self, seconds: float) -> None:
         """Refuse new sessions, tell the open ones, and let running replies end, at most `seconds`."""

@@ -7,7 +7,7 @@ import orjson
 
 from pipelines.ports import Clock
 from server import wire
-from server.core.stream import Overrun, Stream
+from server.core.stream import Overrun, ResumeGap, Stream
 from server.telemetry import Metrics
 
 
@@ -22,7 +22,7 @@ class Link(Protocol):
 
 
 class Outgoing:
-    """A client that stops reading is cut at the stream's budget (`slow`), and may resume."""
+    """A client that stops reading is cut at the stream's budget (`slow`); coming back, it starts from the history."""
 
     def __init__(self, clock: Clock, metrics: Metrics, *, window: int = 262_144, limit: int = 4_194_304) -> None:
         self._clock, self._metrics = clock, metrics
@@ -30,7 +30,7 @@ class Outgoing:
         self._stream = Stream(window=window, limit=limit)
         self._wake = asyncio.Event()
         self.link: Link | None = None
-        self.overrun = False
+        self._overrun = False
 
     @property
     def last_seq(self) -> int:
@@ -40,7 +40,11 @@ class Outgoing:
         """Number the event and queue it."""
         body = event.model_dump(mode="json", exclude_none=True)
         body |= {"seq": self._stream.last + 1, "ts": round(self._clock.now(), 3)}
-        self._push(wire.EVENT_NAMES[type(event)], body, len(orjson.dumps(body)))
+        try:
+            self._stream.push(wire.EVENT_NAMES[type(event)], body, len(orjson.dumps(body)))
+        except Overrun:
+            self._overrun = True
+        self._wake.set()
 
     def error(self, code: str, message: str, **more: object) -> None:
         """Tell the client that something failed; the session lives on."""
@@ -54,14 +58,11 @@ class Outgoing:
             self.send(wire.State.model_validate({part: health}))
 
     def audio(self, media: wire.Media) -> None:
-        data = media.pack()
-        self._push("audio", data, len(data))
-
-    def _push(self, name: str, payload: dict[str, object] | bytes, size: int) -> None:
+        """Queue a piece of a response's sound."""
         try:
-            self._stream.push(name, payload, size)
+            self._stream.push_media("audio", media.pack(), media.rid, media.t + len(media.payload) // 2)
         except Overrun:
-            self.overrun = True
+            self._overrun = True
         self._wake.set()
 
     def ack(self, seq: int) -> None:
@@ -69,29 +70,43 @@ class Outgoing:
         self._stream.ack(seq)
         self._wake.set()
 
+    def heard(self, rid: int, samples: int) -> None:
+        """This much of response `rid` has been played: its sound will not be asked for again."""
+        self._stream.heard(rid, samples)
+
     def attach(self, link: Link) -> Link | None:
         """Send to `link` from now on; returns the one it replaces."""
         old, self.link = self.link, link
         self._wake.set()
         return old
 
-    def resume(self, seen: int) -> None:
-        """Raises ResumeGap."""
-        self._stream.resume(seen)
-        self._wake.set()
+    def resume(self, seen: int, rid: int, played: int) -> tuple[Link | None, bool]:
+        """Rewind for another socket, which is attached later; returns the socket that is replaced, and whether nothing
+        is lost. When something is, everything that waits is forgotten."""
+        old, self.link = self.link, None
+        try:
+            if self._overrun:
+                raise ResumeGap
+            self._stream.resume(seen, rid, played)
+        except ResumeGap:
+            self._stream.reset()
+            self._overrun = False
+            return old, False
+        return old, True
 
     async def pump(self) -> None:
         """Send what may be sent, until cancelled."""
         while True:
             await self._wake.wait()
             self._wake.clear()
-            if self.link is None:
+            link = self.link
+            if link is None:
                 continue
-            if self.overrun:
-                link, self.link = self.link, None
+            if self._overrun:
+                self.link = None
                 await link.close("slow")
                 continue
             for out in self._stream.sendable():
-                await self.link.emit(out.name, out.payload)
-                if self.link is None:
+                await link.emit(out.name, out.payload)
+                if self.link is not link:
                     break

@@ -22,6 +22,9 @@ from server.telemetry import Metrics
 Ack = Callable[[dict[str, object]], Awaitable[None]]
 CutReason = Literal["voice", "button", "typing", "superseded", "error"]
 
+REMEMBERED = 4 * HISTORY
+"""Messages of the conversation that a session keeps at hand."""
+
 log = structlog.get_logger()
 
 
@@ -78,15 +81,25 @@ class Replies:
         self._finishing: asyncio.Task[None] | None = None
         self._warming: asyncio.Task[None] | None = None
         self._said: dict[str, str] = {}
+        """Message ids by the client's own ids, of what is committed."""
+        self._pending: dict[str, list[Ack]] = {}
+        """Who waits for the commit of a message, by the client's own id."""
 
     @property
     def current(self) -> int | None:
         """The number of the reply being given."""
         return self._reply.rid if self._reply else None
 
-    def message_of(self, client_id: str) -> str | None:
-        """The id of the message that was kept for the client's own id."""
-        return self._said.get(client_id)
+    async def known(self, client_id: str, ack: Ack | None) -> bool:
+        """Whether this message has come before; its sender gets the same acknowledgement, now or after the commit."""
+        if client_id in self._pending:
+            self._pending[client_id] += [ack] if ack else []
+            return True
+        if message_id := self._said.get(client_id):
+            if ack:
+                await ack(wire.SayAck(id=client_id, message_id=message_id).model_dump())
+            return True
+        return False
 
     async def recall(self) -> bool:
         """Read the conversation so far; returns whether there is any."""
@@ -112,13 +125,20 @@ class Replies:
         self._cool()
         voiced = self._voiced and self.speak and (asked.say is None or asked.say.speak)
         self._reply = reply = self._new(rid, "answer", asked.origin, asked.marks, voiced=voiced)
-        recorded = group.create_task(self._record(asked), name="record")
-        self._task = group.create_task(self._answer(reply, asked, recorded), name=f"reply {rid}")
+        if asked.say:
+            self._pending[asked.say.id] = [asked.ack] if asked.ack else []
+        words = ChatMessage("user", asked.text)
+        recorded = group.create_task(self._record(asked, words), name="record")
+        self._task = group.create_task(self._answer(reply, words, recorded), name=f"reply {rid}")
 
     def greet(self, rid: int, origin: float, group: asyncio.TaskGroup) -> None:
         """Say the bot's greeting."""
         self._reply = reply = self._new(rid, "greeting", origin, {}, voiced=self._voiced)
         self._task = group.create_task(self._greet(reply), name="greeting")
+
+    def close(self) -> None:
+        """Nothing will be asked any more."""
+        self._cool()
 
     def ended(self, rid: int) -> bool:
         """Forget reply `rid` if it is the present one; returns whether it was."""
@@ -133,6 +153,9 @@ class Replies:
             return
         reply, task = self._reply, self._task
         self._reply = self._task = None
+        if reply.over:  # it is only being kept
+            self._finishing = task
+            return
         task.cancel()
         await asyncio.wait({task})
         if reply.started:
@@ -148,6 +171,7 @@ class Replies:
 
     def played(self, report: wire.Play) -> None:
         """The client's word of what it hears."""
+        self._outgoing.heard(report.rid, report.played)
         for reply in (self._reply, self._cut):
             if reply and reply.rid == report.rid:
                 reply.played(report)
@@ -170,32 +194,37 @@ class Replies:
             faced=voiced and self._faced,
         )
 
-    async def _record(self, asked: Asked) -> bool:
+    async def _record(self, asked: Asked, words: ChatMessage) -> bool:
         """Commit the user's words and acknowledge them; False when there is nothing (new) to answer."""
         client_id = asked.say.id if asked.say else None
         try:
             recorded = await self._engine.journal.user_message(
                 self._conversation, asked.text, client_id=client_id, spoken=asked.say is None
             )
-        except JournalUnavailable:
+        except Exception as error:  # the last resort: whatever the store says, the message was not kept
+            if not isinstance(error, JournalUnavailable):
+                log.exception("message not kept", conversation_id=self._conversation.id)
+            self._pending.pop(client_id or "", None)
             self._outgoing.health("database", "degraded")
             lost = "Your message could not be kept. Please send it again."
             self._outgoing.error("SERVICE_UNAVAILABLE", lost, ref=client_id, retry_ms=1000)
             return False
         self._outgoing.health("database", "ok")
+        if not recorded.duplicate:
+            self._history.append(words)
+            del self._history[:-REMEMBERED]
         if client_id:
             self._said[client_id] = recorded.message_id
-            if asked.ack:
-                await asked.ack(wire.SayAck(id=client_id, message_id=recorded.message_id).model_dump())
+            for ack in self._pending.pop(client_id, []):
+                await ack(wire.SayAck(id=client_id, message_id=recorded.message_id).model_dump())
         return not recorded.duplicate
 
-    async def _answer(self, reply: Reply, asked: Asked, recorded: asyncio.Task[bool]) -> None:
+    async def _answer(self, reply: Reply, words: ChatMessage, recorded: asyncio.Task[bool]) -> None:
         if self._finishing:
-            await asyncio.shield(self._finishing)
-        history = tuple(window(self._history))
-        self._history.append(ChatMessage("user", asked.text))
+            await asyncio.wait({self._finishing})
+        history = tuple(window([said for said in self._history if said is not words]))
         stages = self._engine.stages(self._bot, history, voiced=reply.voiced, faced=reply.faced)
-        await self._deliver(reply, stages, UserText(reply.rid, asked.text), asyncio.shield(recorded))
+        await self._deliver(reply, stages, UserText(reply.rid, words.content), asyncio.shield(recorded))
 
     async def _greet(self, reply: Reply) -> None:
         stages = self._engine.saying(self._bot, voiced=reply.voiced, faced=reply.faced)
@@ -214,10 +243,13 @@ class Replies:
             self._outgoing.error("INTERNAL_ERROR", "Something went wrong with this answer.", rid=reply.rid)
             reply.crashed = True
             delivered = reply.started
+        reply.over = True
         if delivered:
             self._tell_latency(reply)
-            await self._keep(reply, None, reply.finish_reason)
-            self._end(reply, "error" if reply.finish_reason == "error" else "done", reply.heard_whole())
+            self._recovered(reply)
+            unheard = reply.heard_so_far() if reply.unheard else None
+            await self._keep(reply, unheard.text if unheard else None, reply.finish_reason)
+            self._end(reply, "error" if reply.finish_reason == "error" else "done", unheard or reply.heard_whole())
         await self._tell(Ended(reply.rid))
 
     async def _finish_cut(self, reply: Reply) -> None:
@@ -242,12 +274,13 @@ class Replies:
                 heard=heard,
                 latency_ms=reply.latency_ms,
             )
-        except JournalUnavailable:
+        except Exception:  # the last resort: a reply that cannot be kept has still been given
             self._outgoing.health("database", "degraded")
-            log.warning("reply not kept", conversation_id=self._conversation.id, message_id=reply.message_id)
+            log.exception("reply not kept", conversation_id=self._conversation.id, message_id=reply.message_id)
 
     def _end(self, reply: Reply, status: Literal["done", "cut", "error"], heard: Heard) -> None:
         self._metrics.turns.labels(status).inc()
+        self._outgoing.heard(reply.rid, reply.samples)
         self._outgoing.send(
             wire.RespEnd(
                 rid=reply.rid,
@@ -265,6 +298,14 @@ class Replies:
         self._outgoing.send(wire.Lat(turn=reply.rid, rid=reply.rid, **reply.latency_ms))
         for name, ms in reply.latency_ms.items():
             self._metrics.stage.labels(name.removeprefix("t_")).observe(max(ms, 0) / 1000)
+
+    def _recovered(self, reply: Reply) -> None:
+        """What has worked in this reply works again."""
+        failed = {failure.part for failure in reply.failed}
+        if reply.text and "llm" not in failed and not reply.crashed:
+            self._outgoing.health("llm", "ok")
+        if reply.spoken and "tts" not in failed:
+            self._outgoing.health("tts", "ok")
 
     def _degraded(self, reply: Reply, failed: Failed) -> None:
         if failed.part == "retrieval":

@@ -20,6 +20,8 @@ FRAME = OUTPUT_RATE // 10
 """Samples of one audio message: 100 ms."""
 SLACK = 1.5
 """Seconds to wait for a client's word that it has played everything, beyond the time that playing takes."""
+STALLED = 30.0
+"""Seconds without progress at the listener's end after which the rest of a reply is not said any more."""
 STOP_REPORT = 0.5
 """Seconds to wait after a cut for a client's word of what was heard."""
 
@@ -46,6 +48,10 @@ class Reply:
         self.failed: list[Failed] = []
         self.voiced, self.faced = voiced, faced
         self.crashed = self.latency_told = False
+        self.over = False
+        """Nothing more of it will be shown; it is only being kept."""
+        self.unheard = False
+        """The listener stopped listening: the rest was not sent."""
         self._marks = dict(marks)
         self._conversation_id, self._origin = conversation_id, origin
         self._outgoing, self._clock = outgoing, clock
@@ -60,6 +66,16 @@ class Reply:
     def started(self) -> bool:
         """Something of it has been sent."""
         return self._started
+
+    @property
+    def samples(self) -> int:
+        """How much sound of it has been sent."""
+        return self._samples
+
+    @property
+    def spoken(self) -> bool:
+        """Some of it has been given a voice."""
+        return bool(self._segments)
 
     @property
     def finish_reason(self) -> FinishReason:
@@ -92,6 +108,7 @@ class Reply:
                 await self._show(frame, audible, degraded)
         if self._samples:
             self._audio(b"", wire.Flag.LAST)
+        if self._samples and not self.unheard:
             await self._heard_to_the_end()
         return True
 
@@ -168,10 +185,20 @@ class Reply:
             )
         for start in range(0, len(chunk.pcm), FRAME * 2):
             piece = chunk.pcm[start : start + FRAME * 2]
-            while wait := self._pacer.wait(len(piece) // 2, self._clock.monotonic()):
-                await self._clock.sleep(wait)
+            if not await self._wait_turn(len(piece) // 2):
+                return
             self._audio(piece, wire.Flag(0) if self._samples else wire.Flag.FIRST)
             self._mark("t_sent")
+
+    async def _wait_turn(self, samples: int) -> bool:
+        """Wait until the listener is near enough; False when it has not moved for `STALLED`."""
+        playhead, since = -1, 0.0
+        while not self.unheard and (wait := self._pacer.wait(samples, now := self._clock.monotonic())):
+            if (heard := self._pacer.playhead(now)) != playhead:
+                playhead, since = heard, now
+            self.unheard = now - since > STALLED
+            await self._clock.sleep(wait)
+        return not self.unheard
 
     def _audio(self, pcm: bytes, flags: wire.Flag) -> None:
         media = wire.Media(wire.Kind.OUT_PCM16, self._frames, self.rid, OUTPUT_RATE, self._samples, pcm, flags)
@@ -213,6 +240,9 @@ class Reply:
         return heard(
             self._segments, self._pacer.playhead(self._clock.monotonic() if self._stopped.is_set() else cut_at)
         )
+
+    def heard_so_far(self) -> Heard:
+        return heard(self._segments, self._pacer.playhead(self._clock.monotonic()))
 
     def heard_whole(self) -> Heard:
         return Heard(self._samples, len(self.text), self.text)

@@ -6,29 +6,31 @@ posts its result back. A turn is a child task, and an interruption is its cancel
 
 import asyncio  # create_task only inside this session's TaskGroup
 from collections import deque
-from dataclasses import dataclass
 from hmac import compare_digest
 from typing import Literal
 
+import structlog
 from pydantic import BaseModel
 
-from pipelines.core.endpoint import EndpointRules, Heard
+from pipelines.core.endpoint import Heard
 from pipelines.core.turn import Command, Event, Floor, Turn, step
 from pipelines.core.visemes import OCULUS_15
-from pipelines.engine import Engine
 from pipelines.frames import INPUT_RATE, OUTPUT_RATE
 from pipelines.ports import Bot, Conversation
-from pipelines.providers.base import Vad
 from server import wire
 from server.ear import Deaf, Ear
 from server.hearing import Hearing, Partial, Recognised
+from server.inbox import Item, Leave, Noticed, Parts, Received, SessionBusy
 from server.outgoing import Outgoing
 from server.replies import Ack, Asked, CutReason, Ended, Replies, Shown
-from server.telemetry import Metrics
 
 INBOX = 256
+SETTLE = 2.0
+"""Seconds that a leaving session waits for the last word about what was heard."""
 WAITING = 4
 """Typed messages that may wait for the present reply (`interrupt: false`)."""
+
+log = structlog.get_logger()
 
 _FLOOR: dict[Floor, Literal["listening", "hearing", "endpoint", "thinking", "speaking"]] = {
     Floor.IDLE: "listening",
@@ -37,40 +39,6 @@ _FLOOR: dict[Floor, Literal["listening", "hearing", "endpoint", "thinking", "spe
     Floor.THINKING: "thinking",
     Floor.SPEAKING: "speaking",
 }
-
-
-class SessionBusy(Exception):
-    """The inbox is full: the client sends faster than a conversation can go."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What every session of a server shares."""
-
-    engine: Engine
-    vad: Vad
-    rules: EndpointRules
-    metrics: Metrics
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A client event, and how to acknowledge it when it asked for that."""
-
-    event: BaseModel
-    ack: Ack | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Noticed:
-    """What the ear noticed, with the utterance's audio up to then when it may be over."""
-
-    heard: Heard
-    pcm: bytes
-    at: float
-
-
-Item = Received | Noticed | Partial | Recognised | Shown | Ended | Deaf
 
 
 class Session:
@@ -103,6 +71,7 @@ class Session:
         self._group: asyncio.TaskGroup
         self._hearing: Hearing | None = None
         self._items = 0
+        self._deaf = False
         self._waiting: deque[Asked] = deque()
         self._vad_end: dict[str, float] = {}
 
@@ -162,15 +131,30 @@ class Session:
         known = await self._replies.recall()
         async with asyncio.TaskGroup() as group:
             self._group = group
-            group.create_task(self.outgoing.pump(), name="pump")
-            group.create_task(self._ear.run(), name="ear")
+            always = [
+                group.create_task(self.outgoing.pump(), name="pump"),
+                group.create_task(self._ear.run(), name="ear"),
+            ]
             self._replies.warm(group)
             self._warn_about_language()
             if self._greet and self.bot.greeting and not known:
                 self._turn = Turn(Floor.THINKING, 1)
                 self._replies.greet(1, self._clock.monotonic(), group)
-            while True:
-                await self._handle(await self._inbox.get())
+            while not isinstance(item := await self._inbox.get(), Leave):
+                await self._handle(item)
+            await self._step(Event.STOP, reason="superseded")
+            await self._replies.settle(SETTLE)
+            self._drop_hearing()
+            self._replies.close()
+            for task in always:
+                task.cancel()
+
+    def leave(self) -> None:
+        """End the conversation's session: what was heard of a running reply is kept first."""
+        try:
+            self._inbox.put_nowait(Leave())
+        except asyncio.QueueFull:
+            log.warning("session too busy to leave", sid=self.id)
 
     async def finish(self, within: float) -> None:
         """Let a running reply end by itself, at most `within` seconds."""
@@ -197,10 +181,10 @@ class Session:
                     if self._waiting:
                         await self._step(Event.USER_TYPED, self._waiting.popleft())
             case Deaf():
+                self._deaf = True
                 self.outgoing.health("stt", "unavailable")
-                self.outgoing.error(
-                    "UPSTREAM_ERROR", "I cannot hear you right now. You can type instead.", retry_ms=3000
-                )
+                self.outgoing.error("UPSTREAM_ERROR", f"{item.public} You can type instead.", retry_ms=3000)
+                await self._stop_hearing()
 
     async def _received(self, received: Received) -> None:
         self._old_token = ""
@@ -217,14 +201,13 @@ class Session:
             case wire.Stop(rid=rid):
                 if rid is None or rid == self._replies.current:
                     await self._step(Event.STOP, reason="button")
-            case wire.Barge(state="confirmed"):
+            case wire.Barge(state="confirmed") if self._turn.floor in (Floor.THINKING, Floor.SPEAKING):
                 await self._step(Event.STOP, reason="voice")
             case wire.MicCommit() | wire.Ptt(down=False):
                 for heard in self._ear.commit():
                     await self._noticed(heard)
             case wire.MicClear():
-                self._ear.clear()
-                await self._step(Event.STOP if self._turn.floor in (Floor.HEARING, Floor.ENDPOINT) else None)
+                await self._stop_hearing()
             case wire.Config(speak=speak):
                 self._replies.speak = self._replies.speak if speak is None else speak
             case wire.Ping(c=c):
@@ -233,6 +216,12 @@ class Session:
                 pass
 
     # --- hearing ---
+
+    async def _stop_hearing(self) -> None:
+        """Forget what the user is saying."""
+        self._ear.clear()
+        if self._turn.floor in (Floor.HEARING, Floor.ENDPOINT):
+            await self._step(Event.STOP)
 
     async def _noticed(self, heard: Heard | Deaf) -> None:
         """The ear's word, with the audio it is about taken while it is still kept."""
@@ -245,6 +234,9 @@ class Session:
 
     async def _on_noticed(self, noticed: Noticed) -> None:
         heard, hearing = noticed.heard, self._hearing
+        if self._deaf:
+            self._deaf = False
+            self.outgoing.health("stt", "ok")
         rid = self._replies.current if self._turn.floor is Floor.SPEAKING else None
         match heard.kind:
             case "candidate":
@@ -255,16 +247,19 @@ class Session:
                 self._tell_vad("retract", heard)
                 if rid is not None:
                     self.outgoing.send(wire.Unduck(rid=rid))
+            case "start" if hearing and hearing.capped:
+                pass
             case "start":
                 self._tell_vad("start", heard)
                 self._begin_hearing(heard.onset)
                 await self._step(Event.USER_SPOKE, reason="voice")
-            case "pause" if hearing:
+            case "pause" if hearing and not hearing.capped:
                 hearing.voiced_at = noticed.at - (heard.t - heard.voiced_end) / INPUT_RATE
                 hearing.pause(noticed.pcm)
-            case "resume" if hearing:
+            case "resume" if hearing and not hearing.capped:
                 hearing.resume()
-            case "end" if hearing:
+            case "end" if hearing and not hearing.capped:
+                hearing.capped = heard.capped
                 self._tell_vad("end", heard)
                 self._vad_end = {"t_vad_end": noticed.at}
                 if heard.capped:
@@ -336,10 +331,8 @@ class Session:
 
     # --- the floor ---
 
-    async def _step(self, event: Event | None, asked: Asked | None = None, reason: CutReason = "typing") -> None:
+    async def _step(self, event: Event, asked: Asked | None = None, reason: CutReason = "typing") -> None:
         """Ask the table what the event means now, and do it."""
-        if event is None:
-            return
         before = self._turn.floor
         self._turn, commands = step(self._turn, event)
         for command in commands:
@@ -357,9 +350,7 @@ class Session:
             self.outgoing.send(wire.TurnState(id=self._turn.number, state=_FLOOR[self._turn.floor]))
 
     async def _on_say(self, say: wire.Say, ack: Ack | None) -> None:
-        if message_id := self._replies.message_of(say.id):
-            if ack:
-                await ack(wire.SayAck(id=say.id, message_id=message_id).model_dump())
+        if await self._replies.known(say.id, ack):
             return
         asked = Asked(say.text.strip(), self._clock.monotonic(), {}, say, ack)
         if not asked.text:
@@ -383,7 +374,3 @@ class Session:
     def _warn_about_language(self) -> None:
         for problem in self._engine.language_problems(self.bot, voiced=self._voiced):
             self.outgoing.send(wire.Warn(code="LANGUAGE_NOT_SPOKEN", message=problem))
-
-
-async def _yes() -> bool:
-    return True

@@ -1,11 +1,12 @@
 """The outgoing half of one conversation: numbered, replayable, bounded. No I/O.
 
 The socket may die and come back; the stream does not. `push` numbers an event, `sendable` says what may go on the wire
-now (never more than `window` unacknowledged bytes), `ack` forgets, `resume` rewinds to what the client says it saw.
-Media ride unnumbered behind the event they follow and are forgotten with it.
+now (never more than `window` unacknowledged bytes of events), `ack` forgets, `resume` rewinds to what the client saw.
+Media take no number: they ride behind the event they follow, are paced by what is heard, and are forgotten when heard.
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -19,12 +20,18 @@ class Overrun(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Out:
-    """One thing for the wire: a JSON event (`seq` is its own) or media (`seq` is that of the event before it)."""
+    """One thing for the wire: an event with its number, or media up to sample `end` of response `rid`."""
 
     seq: int
     name: str
     payload: dict[str, object] | bytes
     size: int
+    rid: int = 0
+    end: int = 0
+
+    @property
+    def media(self) -> bool:
+        return isinstance(self.payload, bytes)
 
 
 class Stream:
@@ -45,44 +52,70 @@ class Stream:
     def waiting_bytes(self) -> int:
         return self._bytes
 
-    def push(self, name: str, payload: dict[str, object] | bytes, size: int) -> int:
-        """Keep one more; returns its number. Raises Overrun and keeps nothing when the budget is spent."""
-        if self._bytes + size > self._limit:
-            raise Overrun(self._bytes)
-        if not isinstance(payload, bytes):
-            self._last += 1
-        self._kept.append(Out(self._last, name, payload, size))
-        self._bytes += size
+    def push(self, name: str, payload: dict[str, object], size: int) -> int:
+        """Keep one more event; returns its number. Raises Overrun and keeps nothing when the budget is spent."""
+        self._keep(Out(self._last + 1, name, payload, size))
+        self._last += 1
         return self._last
+
+    def push_media(self, name: str, payload: bytes, rid: int, end: int) -> None:
+        """Keep media up to sample `end` of response `rid`. Raises Overrun."""
+        self._keep(Out(self._last, name, payload, len(payload), rid, end))
+
+    def _keep(self, out: Out) -> None:
+        if self._bytes + out.size > self._limit:
+            raise Overrun(self._bytes)
+        self._kept.append(out)
+        self._bytes += out.size
 
     def sendable(self) -> list[Out]:
         """What may be sent now; it counts as sent. A single event larger than the window goes alone."""
         out: list[Out] = []
         while self._sent < len(self._kept):
             item = self._kept[self._sent]
-            if self._flying and self._flying + item.size > self._window:
-                break
+            if not item.media:
+                if self._flying and self._flying + item.size > self._window:
+                    break
+                self._flying += item.size
             out.append(item)
             self._sent += 1
-            self._flying += item.size
         return out
 
     def ack(self, seq: int) -> None:
         """The client has seen every event up to `seq`. Raises ValueError for one that was never made."""
         if seq > self._last:
             raise ValueError(f"ack {seq} is ahead of {self._last}")
-        while self._sent and self._kept[0].seq <= seq:
-            gone = self._kept.popleft()
-            self._sent -= 1
-            self._bytes -= gone.size
-            self._flying -= gone.size
-        self._acked = max(self._acked, seq)
+        if seq > self._acked:
+            self._acked = seq
+            self._forget(lambda out: not out.media and out.seq <= seq)
 
-    def resume(self, seen: int) -> None:
-        """Forget up to `seen` and send the rest again. Raises ResumeGap when something between is gone."""
+    def heard(self, rid: int, samples: int) -> None:
+        """The client has played this much of response `rid`, and everything of those before it."""
+        self._forget(lambda out: out.media and (out.rid < rid or (out.rid == rid and out.end <= samples)))
+
+    def _forget(self, gone: Callable[[Out], bool]) -> None:
+        """Drop what is on the wire and `gone`."""
+        kept: deque[Out] = deque()
+        sent = 0
+        for n, out in enumerate(self._kept):
+            if n < self._sent and gone(out):
+                self._bytes -= out.size
+                self._flying -= 0 if out.media else out.size
+                continue
+            sent += n < self._sent
+            kept.append(out)
+        self._kept, self._sent = kept, sent
+
+    def resume(self, seen: int, rid: int = 0, played: int = 0) -> None:
+        """Forget what was seen and played, and send the rest again. Raises ResumeGap when something between is gone."""
         if not self._acked <= seen <= self._last:
             raise ResumeGap(f"the client saw {seen}; kept are {self._acked + 1} to {self._last}")
-        self._sent = len(self._kept)
-        self._flying = self._bytes
         self.ack(seen)
+        self.heard(rid, played)
         self._sent = self._flying = 0
+
+    def reset(self) -> None:
+        """Forget everything but the number: the client starts from the history."""
+        self._kept.clear()
+        self._sent = self._bytes = self._flying = 0
+        self._acked = self._last

@@ -11,7 +11,8 @@ from pipelines.ports import Bot, Conversation, NoGuard, NoKnowledge
 from pipelines.providers.base import LlmOptions
 from pipelines.registry import Voices
 from server import wire
-from server.session import Parts, Session
+from server.inbox import Parts
+from server.session import Session
 from server.telemetry import Metrics
 from tests.support.fakes import BOT, VOICE, CountingIds, LoudnessVad, MemoryJournal, ScriptedLlm, ScriptedStt, ToneTts
 from tests.support.virtual_time import VirtualClock, run

@@ -31,20 +31,48 @@ def test_beyond_the_budget_nothing_is_kept() -> None:
     assert (stream.last, stream.waiting_bytes) == (1, 900)
 
 
-def test_media_take_no_number_and_go_with_the_event_before_them() -> None:
+def test_media_take_no_number_and_are_forgotten_when_they_have_been_heard() -> None:
     stream = Stream()
     stream.push("seg", {}, 10)
-    stream.push("audio", b"x", 100)
-    stream.push("audio", b"y", 100)
+    stream.push_media("audio", b"x" * 100, 1, 50)
+    stream.push_media("audio", b"y" * 100, 1, 100)
     stream.push("resp.end", {}, 10)
-    assert [(out.name, out.seq) for out in stream.sendable()] == [
-        ("seg", 1),
-        ("audio", 1),
-        ("audio", 1),
-        ("resp.end", 2),
-    ]
-    stream.ack(1)
-    assert stream.waiting_bytes == 10
+    sent = [(out.name, out.seq) for out in stream.sendable()]
+    assert sent == [("seg", 1), ("audio", 1), ("audio", 1), ("resp.end", 2)]
+    stream.ack(2)
+    assert stream.waiting_bytes == 200
+    stream.heard(1, 60)
+    assert stream.waiting_bytes == 100
+    stream.heard(2, 0)
+    assert stream.waiting_bytes == 0
+
+
+def test_media_do_not_use_up_the_window_of_the_events() -> None:
+    stream = Stream(window=100, limit=10_000)
+    stream.push("seg", {}, 10)
+    for n in range(50):
+        stream.push_media("audio", b"x" * 100, 1, n)
+    stream.push("cut", {}, 10)
+    assert [out.name for out in stream.sendable()][-1] == "cut"
+
+
+def test_what_was_not_heard_is_sent_again_after_a_cut() -> None:
+    stream = Stream()
+    stream.push("seg", {}, 10)
+    for n in (1, 2, 3):
+        stream.push_media("audio", b"x" * 10, 1, n * 100)
+    stream.sendable()
+    stream.push_media("audio", b"x" * 10, 1, 400)
+    stream.resume(1, rid=1, played=150)
+    assert [(out.name, out.end) for out in stream.sendable()] == [("audio", 200), ("audio", 300), ("audio", 400)]
+
+
+def test_a_reset_forgets_everything_but_the_number() -> None:
+    stream = Stream()
+    stream.push("txt", {}, 10)
+    stream.reset()
+    assert (stream.last, stream.waiting_bytes, stream.sendable()) == (1, 0, [])
+    assert stream.push("txt", {}, 10) == 2
 
 
 def test_an_acknowledgement_of_what_was_never_sent_is_refused() -> None:

@@ -350,3 +350,164 @@ def test_no_event_names_a_reply_after_it_has_ended() -> None:
         assert rid not in ended
         if name == "resp.end":
             ended.add(rid)
+
+
+def test_a_long_clause_does_not_stop_the_conversation() -> None:
+    sentence = "This one is a sentence of many words that takes its time until it comes to the end of it"
+    llm = ScriptedLlm(["Yes. ", f"{sentence}. ", f"{sentence}. "])
+    scene = Scene(llm=llm, tts=ToneTts(ms=90)).play(typed)
+    assert max(seg["len"] for seg in scene.of("seg")) > 5.5 * OUTPUT_RATE
+    assert scene.of("resp.end")[0]["status"] == "done"
+
+
+def test_typing_while_a_finished_reply_is_being_kept_keeps_it_once_and_whole() -> None:
+    async def script(scene: Scene) -> None:
+        scene.say("first")
+        await asyncio.sleep(0.5)
+        while not any(name == "lat" for name in scene.names()):
+            await asyncio.sleep(0.01)
+        scene.journal.delay = 0.3
+        await asyncio.sleep(0.05)
+        scene.say("second", id="c2")
+        await asyncio.sleep(10)
+
+    scene = Scene(caps=TEXT_ONLY, journal=MemoryJournal(delay=0.2)).play(script)
+    assert [kept.role for kept in scene.journal.kept] == ["user", "assistant", "user", "assistant"]
+    assert [kept.finish_reason for kept in scene.journal.kept if kept.role == "assistant"] == ["stop", "stop"]
+    assert [message.content for message in scene.llm.chats[1][-2:]] == [scene.journal.kept[1].text, "second"]
+
+
+def test_leaving_in_mid_answer_keeps_what_was_heard() -> None:
+    async def script(scene: Scene) -> None:
+        scene.say("tell me")
+        await asyncio.sleep(2.0)
+        scene.session.leave()
+        await asyncio.sleep(3)
+
+    scene = Scene(llm=ScriptedLlm(["One two three four five six seven. "] * 4)).play(script)
+    assert scene.journal.kept[-1].role == "assistant"
+    assert scene.journal.kept[-1].finish_reason == "cancelled"
+    assert scene.journal.kept[-1].heard
+
+
+def test_a_microphone_that_goes_away_in_mid_word_ends_the_utterance() -> None:
+    async def script(scene: Scene) -> None:
+        await scene.speak(speech(1.0))
+        await asyncio.sleep(30)
+
+    scene = Scene(stt=ScriptedStt("hello")).play(script)
+    assert scene.of("stt.final")[0]["text"] == "hello"
+    assert len(scene.stt.heard) < 6
+    assert scene.of("turn")[-1]["state"] == "listening"
+
+
+def test_a_detector_that_fails_in_mid_word_gives_the_floor_back_and_tells_when_it_works_again() -> None:
+    async def script(scene: Scene) -> None:
+        await scene.speak(speech(0.4))
+        scene.vad.failure = DOWN
+        await scene.speak(speech(0.4))
+        await asyncio.sleep(1)
+        assert scene.of("turn")[-1]["state"] == "listening"
+        scene.vad.failure = None
+        await scene.speak(silence(0.5) + speech(0.5) + silence(0.6))
+        await asyncio.sleep(20)
+
+    scene = Scene().play(script)
+    assert [state["stt"] for state in scene.of("state")] == ["unavailable", "ok"]
+    assert scene.of("resp.end")
+
+
+def test_somebody_who_does_not_stop_talking_is_answered_at_the_cap() -> None:
+    async def script(scene: Scene) -> None:
+        await scene.speak(speech(33.0))
+        await asyncio.sleep(1)
+
+    scene = Scene(stt=ScriptedStt("on and on")).play(script)
+    assert scene.of("warn")[0]["code"] == "UTTERANCE_CAPPED"
+    assert 30.0 <= scene.at("stt.final") < 30.5
+    assert max(len(pcm) for pcm in scene.stt.heard) <= 2 * 16_000 * 31
+
+
+def test_a_part_that_works_again_is_said_to_be_well() -> None:
+    async def script(scene: Scene) -> None:
+        scene.say("why?")
+        await asyncio.sleep(30)
+        scene.llm.failure, scene.llm.words = None, ["Because."]
+        scene.say("why?", id="c2")
+        await asyncio.sleep(30)
+
+    scene = Scene(llm=ScriptedLlm([], failure=DOWN)).play(script)
+    assert [state["llm"] for state in scene.of("state")] == ["unavailable", "ok"]
+
+
+def test_a_message_sent_again_before_its_commit_is_acknowledged_twice_and_answered_once() -> None:
+    async def script(scene: Scene) -> None:
+        scene.say("why?")
+        await asyncio.sleep(0.1)
+        scene.say("why?")
+        await asyncio.sleep(30)
+
+    scene = Scene(journal=MemoryJournal(delay=0.5)).play(script)
+    assert len(scene.acks) == 2
+    assert scene.acks[0] == scene.acks[1]
+    assert [end["status"] for end in scene.of("resp.end")] == ["done"]
+
+
+def test_a_refused_message_is_not_in_what_the_model_reads() -> None:
+    async def script(scene: Scene) -> None:
+        scene.journal.broken = True
+        scene.say("first")
+        await asyncio.sleep(1)
+        scene.journal.broken = False
+        scene.say("first", id="c2")
+        await asyncio.sleep(20)
+
+    scene = Scene().play(script)
+    assert [message.content for message in scene.llm.chats[-1] if message.role == "user"] == ["first"]
+
+
+def test_a_confirmed_barge_does_not_throw_away_the_words_that_made_it() -> None:
+    async def script(scene: Scene) -> None:
+        await scene.speak(speech(0.3))
+        scene.session.post(wire.Barge(state="confirmed", mic_t=0))
+        await scene.speak(speech(0.5) + silence(0.6))
+        await asyncio.sleep(20)
+
+    scene = Scene().play(script)
+    assert len(scene.of("stt.final")) == 1
+    assert len(scene.stt.heard[-1]) > len(speech(0.7))
+
+
+def test_a_listener_that_stands_still_does_not_hold_the_floor_for_ever() -> None:
+    async def script(scene: Scene) -> None:
+        scene.say("tell me everything")
+        await asyncio.sleep(1)
+        scene.session.post(wire.Play(rid=1, played=0, state="start"))
+        await asyncio.sleep(120)
+
+    scene = Scene(llm=ScriptedLlm(["One two three four five six seven. "] * 6), plays=False).play(script)
+    assert scene.of("resp.end")
+    assert scene.of("turn")[-1]["state"] == "listening"
+
+
+def test_a_slow_client_that_comes_back_is_not_cut_again() -> None:
+    async def script(scene: Scene) -> None:
+        async def deaf(name: str, payload: object) -> None:
+            scene.events.append((0.0, name, payload))
+
+        scene.emit, hearing = deaf, scene.emit  # type: ignore[method-assign]
+        for n in range(50):
+            scene.say("x", id=f"c{n}")
+            await asyncio.sleep(1)
+        assert scene.closed == ["slow"]
+        scene.emit = hearing  # type: ignore[method-assign]
+        _, recovered = scene.session.outgoing.resume(3, 0, 0)
+        scene.session.outgoing.attach(scene)
+        assert recovered is False
+        scene.say("are you there?", id="back")
+        await asyncio.sleep(5)
+
+    scene = Scene(llm=ScriptedLlm(["y" * 100_000]), caps=TEXT_ONLY).play(script)
+    assert scene.closed == ["slow"]
+    assert scene.acks[-1]["id"] == "back"
+    assert scene.of("resp.end")[-1]["status"] == "done"
