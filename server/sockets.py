@@ -21,7 +21,8 @@ from api._kit.auth import Principal, Tokens
 from api._kit.errors import ApiError, Forbidden, Unauthenticated
 from server import wire
 from server.hub import Hub
-from server.session import Session, SessionBusy
+from server.inbox import SessionBusy
+from server.session import Session
 from server.telemetry import Metrics
 
 CONNECT_SECONDS = 10.0
@@ -88,6 +89,7 @@ class SocketLink:
         self.principal = principal
         self.session: Session | None = None
         self.eio_sid = eio_sid
+        self.gone = False
         self._server, self._metrics = server, metrics
 
     async def emit(self, name: str, payload: dict[str, object] | bytes) -> None:
@@ -170,10 +172,6 @@ class Sockets:
         self._hangups.add(task)
         task.add_done_callback(self._hangups.discard)
 
-    def _in_time(self, eio_sid: str) -> None:
-        if handle := self._deadlines.pop(eio_sid, None):
-            handle.cancel()
-
     async def _connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:
         """Raises ConnectionRefusedError with the error's code and message: wrong token, wrong website."""
         try:
@@ -198,7 +196,10 @@ class Sockets:
     async def _disconnect(self, sid: str, reason: str) -> None:
         link = self._links.pop(sid, None)
         self._metrics.sockets.set(len(self._links))
-        if link and link.session:
+        if link is None:
+            return
+        link.gone = True
+        if link.session:
             self._hub.leave(link.session, link)
 
     # --- events ---
@@ -229,10 +230,27 @@ class Sockets:
         if link.session is not None:
             raise ValueError("hello is said once on a socket")
         hello = wire.Hello.model_validate(payload)
-        link.session, ready = await self._hub.open(link.principal, hello)
-        self._in_time(link.eio_sid)
-        await ack(ready)
-        await self._hub.join(link.session, link)
+        session, ready = await self._open(link, hello)
+        if not link.gone:
+            link.session = session
+            await ack(ready)
+        if link.gone:  # the socket went while the session was opened or told: nobody would ever leave it
+            self._hub.leave(session, link)
+            return
+        await self._hub.join(session, link)
+
+    async def _open(self, link: SocketLink, hello: wire.Hello) -> tuple[Session, dict[str, object]]:
+        """The deadline for a hello does not run while one is answered; it is the same as before when it fails."""
+        deadline = self._deadlines.pop(link.eio_sid, None)
+        if deadline:
+            deadline.cancel()
+        try:
+            return await self._hub.open(link.principal, hello)
+        except BaseException:
+            if deadline and not link.gone:
+                loop = asyncio.get_running_loop()
+                self._deadlines[link.eio_sid] = loop.call_at(deadline.when(), self._late, link.eio_sid)
+            raise
 
     def _mic(self, link: SocketLink, payload: Any) -> None:
         if not isinstance(payload, bytes):

@@ -9,9 +9,12 @@ import aiohttp
 import pytest
 import socketio
 from jsonschema import Draft202012Validator
+from socketio import packet
 
+from api._kit.auth import Principal
 from bench.client import TEXT_CAPS, ChatClient, visitor_token
 from server import sockets, wire
+from server.session import Session
 from tests.support.fakes import ScriptedLlm, silence, speech
 from tests.support.live import Live, live
 
@@ -202,6 +205,84 @@ async def test_a_socket_that_never_joins_is_closed(server: Live, monkeypatch: py
             while (message := await silent.receive()).type is aiohttp.WSMsgType.TEXT:
                 pass
             assert message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSING)
+
+
+async def knock(server: Live, token: str | None = None) -> tuple[socketio.AsyncClient, asyncio.Queue[Any]]:
+    """A socket that has joined and said nothing, and everything that it is told: rows of name and payload."""
+    token = token or await visitor_token(server.url, BOT, "http://localhost:0")
+    told: asyncio.Queue[Any] = asyncio.Queue()
+    sio = socketio.AsyncClient(reconnection=False)
+    sio.on("*", lambda name, payload=None: told.put_nowait((name, payload)), namespace=wire.NAMESPACE)
+    sio.on("disconnect", lambda *_: told.put_nowait(("disconnect", None)), namespace=wire.NAMESPACE)
+    await sio.connect(server.url, auth={"token": token}, transports=["websocket"], namespaces=[wire.NAMESPACE])
+    return sio, told
+
+
+async def test_the_deadline_does_not_run_while_a_hello_is_answered_and_runs_on_when_it_fails(
+    server: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "CONNECT_SECONDS", 0.3)
+    hub, door = server.house.hub, server.house.sockets
+    opened, running = hub.open, []
+
+    async def look(principal: Principal, hello: wire.Hello) -> Any:
+        running.append(len(door._deadlines))
+        return await opened(principal, hello)
+
+    monkeypatch.setattr(hub, "open", look)
+    sio, told = await knock(server)
+    await sio.emit("hello", {"chatbot_id": "cb_nobody"}, namespace=wire.NAMESPACE)
+    async with asyncio.timeout(5):
+        assert (await told.get())[0] == "err"
+        assert (await told.get())[0] == "disconnect"
+    assert running == [0]
+
+
+@pytest.mark.parametrize("moment", ["opening", "telling"])
+async def test_a_hello_whose_socket_has_gone_meanwhile_leaves_its_session_to_the_sweeper(
+    server: Live, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    hub, door = server.house.hub, server.house.sockets
+    opened, told = hub.open, door._server._send_packet
+    left: asyncio.Queue[Session] = asyncio.Queue()
+    joined: list[Session] = []
+
+    async def hang_up() -> None:
+        await door._server.hang_up(next(iter(door._links.values())).eio_sid)
+
+    async def open(principal: Principal, hello: wire.Hello) -> Any:
+        answer = await opened(principal, hello)
+        if moment == "opening":
+            await hang_up()
+        return answer
+
+    async def send(eio_sid: str, sent: packet.Packet) -> None:
+        await told(eio_sid, sent)
+        if moment == "telling" and sent.packet_type == packet.ACK:
+            await hang_up()
+
+    async def join(session: Session, _link: Any) -> None:
+        joined.append(session)
+        left.put_nowait(session)
+
+    leave = hub.leave
+
+    def gone(session: Session, link: Any) -> None:
+        leave(session, link)
+        left.put_nowait(session)
+
+    monkeypatch.setattr(hub, "open", open)
+    monkeypatch.setattr(hub, "join", join)
+    monkeypatch.setattr(hub, "leave", gone)
+    monkeypatch.setattr(door._server, "_send_packet", send)
+    sio, _ = await knock(server)
+    await sio.emit("hello", {"chatbot_id": BOT}, namespace=wire.NAMESPACE, callback=lambda *_: None)
+    async with asyncio.timeout(5):
+        for _ in range(1 if moment == "opening" else 2):
+            session = await left.get()
+    assert not joined
+    assert session.outgoing.link is None
+    assert session.id in hub._away
 
 
 async def test_polling_is_not_served(server: Live) -> None:
