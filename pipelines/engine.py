@@ -77,8 +77,9 @@ class Engine:
         if not self.llm.capabilities.local:
             return
         chat = messages(bot.prompt, (*bot.examples, *window(history)), "", spoken=voiced)[:-1]
-        with suppress(ProviderError):
-            await self.llm.warm(chat)
+        with suppress(ProviderError, TimeoutError):
+            async with asyncio.timeout(self.first_token_timeout):
+                await self.llm.warm(chat)
 
     def saying(self, bot: Bot, *, voiced: bool, faced: bool) -> list[Stage]:
         """The pipeline of words that are already known, such as a greeting. Enter with `TextDelta`."""

@@ -72,9 +72,9 @@ class Verdict:
 
 
 class Guard(Protocol):
-    async def check_input(self, bot: Bot, text: str) -> Verdict: ...
-
-    async def check_output(self, bot: Bot, text: str) -> Verdict: ...
+    async def check_input(self, bot: Bot, text: str) -> Verdict:
+        """What to do with what the user said, before the model sees it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,18 +124,8 @@ class Journal(Protocol):
         ...
 
 
-class NoKnowledge:
-    """A retriever that knows nothing."""
-
-    async def search(self, bot: Bot, question: str, limit: int) -> Sequence[Passage]:
-        return ()
-
-
 class NoGuard:
     """A guard that lets everything pass."""
 
     async def check_input(self, bot: Bot, text: str) -> Verdict:
-        return Verdict(True, text)
-
-    async def check_output(self, bot: Bot, text: str) -> Verdict:
         return Verdict(True, text)

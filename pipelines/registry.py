@@ -38,7 +38,6 @@ class ProviderSettings:
     llm_base_url: str = ""
     llm_model: str = ""
     llm_api_key: str = ""
-    llm_first_token_timeout: float = 5.0
     llm_threads: int = 2
 
 
@@ -133,15 +132,14 @@ def language_model(store: ModelStore, settings: ProviderSettings) -> tuple[OpenA
     if settings.llm_base_url:
         endpoint = fixed(Endpoint(settings.llm_base_url, settings.llm_api_key))
         capabilities = LlmCapabilities(settings.llm_model or "default", REMOTE_CONTEXT, local=False)
-        return OpenAiLlm(endpoint, capabilities, first_token_timeout=settings.llm_first_token_timeout), None
+        return OpenAiLlm(endpoint, capabilities), None
     entry = store.entry(settings.llm_model or EMBEDDED_MODEL)
     if entry.engine != "llama":
         raise UnknownModel(entry.name, [e.name for e in store.entries() if e.engine == "llama"])
     spec = llama.worker(entry.name, store.path(entry.name), threads=settings.llm_threads, context=EMBEDDED_CONTEXT)
     process = WorkerProcess(spec)
     capabilities = LlmCapabilities(entry.name, EMBEDDED_CONTEXT, local=True)
-    timeout = settings.llm_first_token_timeout
-    return OpenAiLlm(llama.EmbeddedEndpoint(process), capabilities, first_token_timeout=timeout), process
+    return OpenAiLlm(llama.EmbeddedEndpoint(process), capabilities), process
 
 
 def voices_of(entry: Entry) -> list[Voice]:

@@ -9,7 +9,7 @@ from pipelines.core.language import primary
 from pipelines.core.prompt import messages
 from pipelines.frames import Citation, Failed, Frame, Question, TextDelta, Transcript, UserText
 from pipelines.ports import Bot, Guard, Retriever
-from pipelines.providers.base import ChatMessage, Llm, LlmOptions, ProviderError
+from pipelines.providers.base import TOO_SLOW, ChatMessage, Llm, LlmOptions, ProviderError
 from pipelines.stage import Stage
 
 APOLOGY = {
@@ -117,7 +117,7 @@ class Think:
             await outbox.send(Failed(turn, "llm", failed.public, failed.retryable))
 
 
-_STALLED = ProviderError("no token in time", retryable=True, public="The language model did not answer in time.")
+_STALLED = ProviderError("no token in time", retryable=True, public=TOO_SLOW)
 
 
 def text(retrieve: Retrieve, think: Think) -> list[Stage]:

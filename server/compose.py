@@ -71,7 +71,6 @@ def provider_settings(settings: Settings) -> ProviderSettings:
         llm_base_url=settings.llm.base_url,
         llm_model=settings.llm.model,
         llm_api_key=settings.llm.api_key.get_secret_value(),
-        llm_first_token_timeout=settings.llm.first_token_timeout,
     )
 
 
@@ -156,7 +155,7 @@ async def house(settings: Settings, providers: Providers | None = None) -> Async
             tasks = [group.create_task(worker.run(), name=f"worker {worker.spec.kind}") for worker in providers.workers]
             tasks.append(group.create_task(watch_loop(metrics, clock), name="loop watch"))
             async with hub:
-                sockets = Sockets(hub, tokens, metrics, origin=settings.origin)
+                sockets = Sockets(hub, tokens, metrics, clock=clock, origin=settings.origin)
                 sockets.attach(app)
                 announcer.on("user.logout", lambda event: sockets.revoke(event.data["user_id"], event.data["token_id"]))
                 announcer.on("user.tokens_revoked", lambda event: sockets.revoke(event.data["user_id"]))

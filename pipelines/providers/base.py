@@ -13,6 +13,9 @@ from typing import Literal, Protocol
 
 from pipelines.frames import SpeechChunk, Transcript
 
+TOO_SLOW = "The language model did not answer in time."
+"""What a visitor is told, whoever lost patience."""
+
 
 class ProviderError(Exception):
     """A provider could not do what was asked. `public` may be shown to a visitor; str(self) may not."""
@@ -77,7 +80,8 @@ class Llm(Protocol):
     def capabilities(self) -> LlmCapabilities: ...
 
     def stream(self, messages: Sequence[ChatMessage], options: LlmOptions) -> AsyncIterator[str]:
-        """Text deltas. Closing the iterator closes the connection. Raises ProviderError."""
+        """Text deltas, for as long as the model takes: the deadline is the caller's. Closing the iterator closes the
+        connection. Raises ProviderError."""
         ...
 
     async def warm(self, messages: Sequence[ChatMessage]) -> None:

@@ -11,16 +11,17 @@ import openai
 from openai import AsyncOpenAI, AsyncStream, DefaultAsyncHttpxClient
 from openai.types.chat import ChatCompletionChunk
 
-from pipelines.providers.base import ChatMessage, LlmCapabilities, LlmOptions, ProviderError
+from pipelines.providers.base import TOO_SLOW, ChatMessage, LlmCapabilities, LlmOptions, ProviderError
 
 UNAVAILABLE = "I cannot answer just now. Please try again in a moment."
-SLOW = "I am taking too long to answer. Please try again."
 MISCONFIGURED = "I am not set up correctly and cannot answer. The owner of this assistant has to mend it."
 TOO_LONG = "That is more than I can think about at once. Please ask with fewer words."
 
 LOCAL_PAUSE = 0.05
+DEAD_SECONDS = 600.0
+"""Silence after which a connection is dead. Whoever asks gives up much earlier."""
 
-Weather = (openai.APIError, httpx2.HTTPError, json.JSONDecodeError, TimeoutError)
+Weather = (openai.APIError, httpx2.HTTPError, json.JSONDecodeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,22 +36,13 @@ class Endpoint:
 class OpenAiLlm:
     """`endpoint` is asked before every call, because an embedded server that was restarted has another port.
 
-    `first_token_timeout` and `stall_timeout` are seconds: until the first text, and between two pieces of it.
+    How long an answer may take is the caller's to say: it closes the iterator, and with it the connection.
     Parameters that an endpoint says it does not know are left out from then on.
     """
 
-    def __init__(
-        self,
-        endpoint: Callable[[], Awaitable[Endpoint]],
-        capabilities: LlmCapabilities,
-        *,
-        first_token_timeout: float = 5.0,
-        stall_timeout: float = 10.0,
-    ) -> None:
+    def __init__(self, endpoint: Callable[[], Awaitable[Endpoint]], capabilities: LlmCapabilities) -> None:
         self._endpoint = endpoint
         self._capabilities = capabilities
-        self._first_token_timeout = first_token_timeout
-        self._stall_timeout = stall_timeout
         self._clients: dict[Endpoint, AsyncOpenAI] = {}
         self._unknown: frozenset[str] = frozenset()
 
@@ -60,25 +52,13 @@ class OpenAiLlm:
 
     async def stream(self, messages: Sequence[ChatMessage], options: LlmOptions) -> AsyncGenerator[str]:
         """Text deltas. Closing the iterator closes the connection. Raises ProviderError."""
-        deadline = asyncio.get_running_loop().time() + self._first_token_timeout
         try:
-            async with asyncio.timeout_at(deadline):
-                response = await self._ask(messages, options)
+            async with await self._ask(messages, options) as response:
+                async for piece in response:
+                    if piece.choices and (text := piece.choices[0].delta.content):
+                        yield text
         except Weather as error:
             raise translated(error) from error
-        async with response:
-            pieces = aiter(response)
-            while True:
-                try:
-                    async with asyncio.timeout_at(deadline):
-                        piece = await anext(pieces)
-                except StopAsyncIteration:
-                    return
-                except Weather as error:
-                    raise translated(error) from error
-                if piece.choices and (text := piece.choices[0].delta.content):
-                    yield text
-                    deadline = asyncio.get_running_loop().time() + self._stall_timeout
 
     async def warm(self, messages: Sequence[ChatMessage]) -> None:
         """Let the server read a prompt's beginning now, so that it need not when the question comes. Raises
@@ -119,7 +99,7 @@ class OpenAiLlm:
             except openai.APIConnectionError:
                 if not endpoint.local:
                     raise
-                await asyncio.sleep(LOCAL_PAUSE)  # it is being restarted; the caller's deadline ends this
+                await asyncio.sleep(LOCAL_PAUSE)  # it is being restarted; the caller's patience ends this
             except openai.BadRequestError as error:
                 if error.param not in wanted or error.param in self._unknown:
                     raise
@@ -133,7 +113,7 @@ class OpenAiLlm:
                 base_url=endpoint.base_url,
                 api_key=endpoint.api_key or "none",
                 max_retries=0,
-                timeout=httpx2.Timeout(60, connect=self._first_token_timeout),
+                timeout=DEAD_SECONDS,
                 http_client=DefaultAsyncHttpxClient(trust_env=not endpoint.local),
             )
         return client
@@ -152,8 +132,8 @@ def translated(error: Exception) -> ProviderError:
     """What the failure of an endpoint means to us and to the visitor."""
     detail = f"{type(error).__name__}: {error}"
     match error:
-        case TimeoutError() | openai.APITimeoutError() | httpx2.TimeoutException():
-            return ProviderError(detail, retryable=True, public=SLOW)
+        case openai.APITimeoutError() | httpx2.TimeoutException():
+            return ProviderError(detail, retryable=True, public=TOO_SLOW)
         case openai.RateLimitError(code="insufficient_quota"):
             return ProviderError(detail, retryable=False, public=MISCONFIGURED)
         case openai.AuthenticationError() | openai.PermissionDeniedError() | openai.NotFoundError():

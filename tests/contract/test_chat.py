@@ -9,11 +9,11 @@ import pytest
 from aiohttp import FormData
 
 from pipelines.engine import Engine, NothingSaid
-from pipelines.ports import JournalUnavailable, NoGuard, NoKnowledge
+from pipelines.ports import JournalUnavailable, NoGuard
 from pipelines.providers.base import LlmOptions, ProviderError
 from pipelines.registry import Voices
 from tests.contract.house import VOICE, House
-from tests.support.fakes import ScriptedLlm, ScriptedStt, ToneTts
+from tests.support.fakes import NoKnowledge, ScriptedLlm, ScriptedStt, ToneTts
 
 
 def wav(seconds: float = 0.2, rate: int = 16_000) -> bytes:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipelines.frames import INPUT_RATE, OUTPUT_RATE, Phone, SpeechChunk, Transcript, Word
+from pipelines.frames import INPUT_RATE, OUTPUT_RATE, Passage, Phone, SpeechChunk, Transcript, Word
 from pipelines.ports import Bot, Conversation, FinishReason, JournalUnavailable, Recorded, UnknownConversation
 from pipelines.providers.base import (
     ChatMessage,
@@ -55,6 +55,13 @@ class ScriptedLlm:
 
     async def warm(self, messages: Sequence[ChatMessage]) -> None:
         self.warmed.append(list(messages))
+
+
+class NoKnowledge:
+    """A retriever that knows nothing."""
+
+    async def search(self, bot: Bot, question: str, limit: int) -> Sequence[Passage]:
+        return ()
 
 
 class ToneTts:

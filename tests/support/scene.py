@@ -7,14 +7,24 @@ from typing import Any
 from pipelines.core.endpoint import EndpointRules
 from pipelines.engine import Engine
 from pipelines.frames import INPUT_RATE, OUTPUT_RATE
-from pipelines.ports import Bot, Conversation, NoGuard, NoKnowledge
+from pipelines.ports import Bot, Conversation, NoGuard
 from pipelines.providers.base import LlmOptions
 from pipelines.registry import Voices
 from server import wire
 from server.inbox import Parts
 from server.session import Session
 from server.telemetry import Metrics
-from tests.support.fakes import BOT, VOICE, CountingIds, LoudnessVad, MemoryJournal, ScriptedLlm, ScriptedStt, ToneTts
+from tests.support.fakes import (
+    BOT,
+    VOICE,
+    CountingIds,
+    LoudnessVad,
+    MemoryJournal,
+    NoKnowledge,
+    ScriptedLlm,
+    ScriptedStt,
+    ToneTts,
+)
 from tests.support.virtual_time import VirtualClock, run
 
 

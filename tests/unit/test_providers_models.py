@@ -49,7 +49,7 @@ STORY = (
 @asynccontextmanager
 async def providers(*kinds: str) -> AsyncIterator[tuple[Providers, dict[str, WorkerProcess]]]:
     """The providers, of whose workers only `kinds` run."""
-    built = build(ModelStore(MODELS), ProviderSettings(llm_first_token_timeout=60))
+    built = build(ModelStore(MODELS), ProviderSettings())
     workers = {worker.spec.kind: worker for worker in built.workers}
     async with running(*(workers[kind] for kind in kinds)):
         for kind in kinds:

@@ -18,17 +18,17 @@ ASKED = [ChatMessage("system", "Be kind."), ChatMessage("user", "Hello?")]
 
 
 @asynccontextmanager
-async def llm(handler: Handler, **patience: float) -> AsyncIterator[OpenAiLlm]:
+async def llm(handler: Handler) -> AsyncIterator[OpenAiLlm]:
     app = web.Application()
     app[OVER] = over = asyncio.Event()
     app.router.add_post("/v1/chat/completions", handler)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     port = runner.addresses[0][1]
     endpoint = Endpoint(f"http://127.0.0.1:{port}/v1", "secret-key")
-    provider = OpenAiLlm(fixed(endpoint), LlmCapabilities("model-x", 4096, local=False), **patience)
+    provider = OpenAiLlm(fixed(endpoint), LlmCapabilities("model-x", 4096, local=False))
     try:
         yield provider
     finally:
@@ -161,33 +161,32 @@ async def test_closing_the_iterator_closes_the_connection() -> None:
             await gone.wait()
 
 
-async def test_no_first_token_in_time_is_a_retryable_error() -> None:
+@pytest.mark.parametrize("said", [[], ["I was"]], ids=["before the first text", "in mid answer"])
+async def test_a_caller_who_gives_up_closes_the_connection(said: list[str]) -> None:
+    gone = asyncio.Event()
+
     async def handler(request: web.Request) -> web.StreamResponse:
-        await request.app[OVER].wait()
-        return web.Response()
-
-    async with llm(handler, first_token_timeout=0.05) as provider:
-        with pytest.raises(ProviderError, match="Timeout") as late:
-            await answer(provider)
-    assert late.value.retryable
-
-
-async def test_a_stall_in_mid_answer_is_a_retryable_error_after_what_was_said() -> None:
-    async def handler(request: web.Request) -> web.StreamResponse:
-        response = await begin(request, "I was")
-        await request.app[OVER].wait()
+        try:
+            response = await begin(request, *said)
+            await request.app[OVER].wait()
+        except asyncio.CancelledError:
+            gone.set()
+            raise
         return response
 
-    said: list[str] = []
-    async with llm(handler, stall_timeout=0.05) as provider:
+    heard: list[str] = []
+    async with llm(handler) as provider:
 
         async def listen() -> None:
-            async for text in provider.stream(ASKED, LlmOptions()):
-                said.append(text)
+            async with aclosing(provider.stream(ASKED, LlmOptions())) as pieces:
+                async for text in pieces:
+                    heard.append(text)
 
-        with pytest.raises(ProviderError, match="Timeout"):
-            await listen()
-    assert said == ["I was"]
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(listen(), 0.1)
+        async with asyncio.timeout(2):
+            await gone.wait()
+    assert heard == said
 
 
 @pytest.mark.parametrize("garbage", [b"data: {not json\n\n", b'data: {"error": {"message": "boom"}}\n\n'])
