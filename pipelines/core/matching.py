@@ -1,6 +1,7 @@
 """How alike two questions are, by their words: enough to know a question again, not to understand a new one."""
 
 import re
+from functools import lru_cache
 
 _WORD = re.compile(r"\w+")
 _LIGHT = frozenset(
@@ -20,6 +21,7 @@ def likeness(question: str, known: str) -> float:
     return 2 * _weight(asked & had) / total if total else 0.0
 
 
+@lru_cache(maxsize=1024)
 def _words(text: str) -> frozenset[str]:
     text = text.lower()
     for short, long in _SHORT:
