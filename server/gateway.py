@@ -45,20 +45,20 @@ _DOCS_CSP: Final = (
 system = Service("gateway", 8000, "Gateway", "API routing, health", prefix="")
 
 
-@system.get("/health", who="P", returns=ServerHealth, limit="none", others={503: ServerHealth})
+@system.get("/health", who="P", returns=ServerHealth, others={503: ServerHealth})
 async def health(ctx: Ctx) -> Reply:
     """How the server is."""
     report = await ctx.deps.vitals.report()
     return Reply(report, status=503 if report.status == "unavailable" else 200)
 
 
-@system.get("/health/live", who="P", returns=Liveness, limit="none")
+@system.get("/health/live", who="P", returns=Liveness)
 async def live(ctx: Ctx) -> Liveness:
     """The process answers."""
     return Liveness(status="ok")
 
 
-@system.get("/health/ready", who="P", returns=Liveness, limit="none")
+@system.get("/health/ready", who="P", returns=Liveness)
 async def ready(ctx: Ctx) -> Liveness:
     """New conversations are welcome: the models are loaded and the server is not stopping."""
     if not ctx.deps.vitals.serving:

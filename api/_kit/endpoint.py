@@ -1,4 +1,4 @@
-"""An endpoint is a value in a table. Routes, OpenAPI, authentication, limits and the contract tests read that table."""
+"""An endpoint is a value in a table. Routes, OpenAPI, authentication and the contract tests read that table."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -159,8 +159,6 @@ class Endpoint:
     others: Mapping[int, type[BaseModel]] = field(default_factory=dict)
     """Statuses besides `status` whose body is not the error envelope."""
     etag: bool = False
-    limit: str = "account"
-    idempotent: bool = False
     max_body: int = JSON_BYTES
     examples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -191,7 +189,7 @@ class Service:
     def __post_init__(self) -> None:
         if self.prefix is None:
             self.prefix = f"/api/v1/{self.name}"
-            self.get("/health", who="P", returns=ServiceHealth, limit="none", name="health")(self._health())
+            self.get("/health", who="P", returns=ServiceHealth, name="health")(self._health())
 
     def _health(self) -> Handler:
         async def health(ctx: Ctx) -> ServiceHealth:
@@ -209,21 +207,17 @@ class Service:
         who: str,
         returns: type[BaseModel],
         name: str | None = None,
-        idempotent: bool | None = None,
         **rest: Any,
     ) -> Callable[[Handler], Handler]:
-        """Add an endpoint. `who` is a comma-separated list of role codes; POST and PATCH are idempotent by key."""
+        """Add an endpoint. `who` is a comma-separated list of role codes."""
         roles = frozenset(who.split(","))
         if unknown := roles - ROLES.keys():
             raise ValueError(f"unknown roles {unknown}")
 
         def register(call: Handler) -> Handler:
             title = name or call.__name__
-            keyed = method in ("POST", "PATCH") if idempotent is None else idempotent
             full = f"{self.prefix}{path}"
-            self.endpoints.append(
-                Endpoint(self.name, method, full, call, title, roles, returns, idempotent=keyed, **rest)
-            )
+            self.endpoints.append(Endpoint(self.name, method, full, call, title, roles, returns, **rest))
             return call
 
         return register

@@ -57,9 +57,7 @@ async def register(ctx: Ctx, body: Registration) -> Registered:
     who="P",
     body=Login,
     returns=TokenGrant,
-    limit="login",
     errors=(401,),
-    idempotent=False,
     examples={
         "request": {"email": "user@example.com", "password": "a long sentence of mine"},
         "response": {
@@ -83,7 +81,7 @@ async def login(ctx: Ctx, body: Login) -> TokenGrant:
     return await _grant(ctx, account)
 
 
-@auth.post("/refresh", who="M", returns=TokenGrant, idempotent=False)
+@auth.post("/refresh", who="M", returns=TokenGrant)
 async def refresh(ctx: Ctx) -> TokenGrant:
     """Exchange a token that is still valid for a new one.
 
@@ -98,7 +96,7 @@ async def refresh(ctx: Ctx) -> TokenGrant:
     return grant
 
 
-@auth.post("/logout", who="M", body=Logout, returns=Message, idempotent=False)
+@auth.post("/logout", who="M", body=Logout, returns=Message)
 async def logout(ctx: Ctx, body: Logout) -> Message:
     """Sign out: the token is refused everywhere from now on."""
     await _refuse(ctx, after_ms=0)
@@ -113,9 +111,7 @@ async def logout(ctx: Ctx, body: Logout) -> Message:
     body=VisitorRequest,
     returns=VisitorGrant,
     status=201,
-    limit="visitor",
     errors=(403, 404),
-    idempotent=False,
     examples={"request": {"chatbot_id": "cb_12345", "locale": "en-US"}},
 )
 async def visitor_token(ctx: Ctx, body: VisitorRequest) -> VisitorGrant:

@@ -177,7 +177,7 @@ async def embed(ctx: Ctx, query: EmbedQuery) -> Embed:
     )
 
 
-@chatbots.get("/{chatbot_id}/config", who="P", returns=BootConfig, etag=True, errors=(403,), limit="visitor")
+@chatbots.get("/{chatbot_id}/config", who="P", returns=BootConfig, etag=True, errors=(403,))
 async def config(ctx: Ctx) -> Reply:
     """What the widget needs to start on a website that the chatbot allows."""
     deps = ctx.deps
