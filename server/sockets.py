@@ -6,6 +6,7 @@ closed; closing does not wait for a peer that has gone deaf; compression is off.
 """
 
 import asyncio
+import math
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
@@ -17,9 +18,11 @@ from engineio.async_drivers import aiohttp as driver
 from pydantic import ValidationError
 from socketio import packet
 
-from api._kit.auth import Principal, Tokens
+from api._kit.auth import LEEWAY, Principal, Tokens
 from api._kit.errors import ApiError, Forbidden, Unauthenticated
+from pipelines.ports import Clock
 from server import wire
+from server.core.buckets import Bucket
 from server.hub import Hub
 from server.inbox import SessionBusy
 from server.session import Session
@@ -30,6 +33,20 @@ CONNECT_SECONDS = 10.0
 MAX_FRAME = 262_144
 """Bytes of one websocket message beyond which the engine closes the socket."""
 PING_INTERVAL, PING_TIMEOUT = 20, 20
+EVENTS_A_MINUTE = 120
+"""Of one socket, and as many more are told that they were refused."""
+UNCOUNTED = frozenset({"play", "ack", "ping"})
+"""What a client says of its own accord, at a pace that the server knows."""
+MIC_SPEED = 2.0
+"""Seconds of sound that a microphone may send in a second: it catches up after a pause of the network."""
+MIC_BURST = 2.0
+"""Seconds for which it may be faster still."""
+MIC_SHORTEST, MIC_LONGEST = 0.004, 0.2
+"""Seconds of sound: what a frame counts for at least, and what it holds at most."""
+MIC_PAUSE = 1.0
+"""Seconds for which a microphone that sends too much is not heard."""
+RETURNS = frozenset({"slow", "drained", "expired"})
+"""Why a socket was closed, when its client does well to come back."""
 
 log = structlog.get_logger()
 
@@ -85,18 +102,59 @@ class _Server(socketio.AsyncServer):  # type: ignore[misc]
 class SocketLink:
     """One joined socket, as the session sees it."""
 
-    def __init__(self, server: _Server, eio_sid: str, principal: Principal, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        server: _Server,
+        eio_sid: str,
+        principal: Principal,
+        metrics: Metrics,
+        clock: Clock,
+        expiry: asyncio.Handle,
+    ) -> None:
         self.principal = principal
         self.session: Session | None = None
         self.eio_sid = eio_sid
         self.gone = False
-        self._server, self._metrics = server, metrics
+        self._server, self._metrics, self._clock, self._expiry = server, metrics, clock, expiry
+        self._events = Bucket(EVENTS_A_MINUTE / 60, EVENTS_A_MINUTE)
+        self._refusals = Bucket(EVENTS_A_MINUTE / 60, EVENTS_A_MINUTE)
+        self._mic = Bucket(MIC_SPEED, MIC_SPEED * MIC_BURST)
+        self._deaf_until = 0.0
+
+    def lost(self) -> None:
+        """The socket is closed."""
+        self.gone = True
+        self._expiry.cancel()
+
+    def wait(self, name: str) -> float:
+        """Seconds until this event is welcome; 0 counts it."""
+        return 0.0 if name in UNCOUNTED else self._events.take(self._clock.monotonic())
+
+    async def hears(self, media: wire.Media) -> bool:
+        """Whether the microphone keeps to its pace; where it does not, it is told once and then left unheard a while.
+
+        Raises ValueError for a frame that is too long.
+        """
+        seconds = len(media.payload) / (2 * max(1, media.rate))
+        if seconds > MIC_LONGEST:
+            raise ValueError(f"a frame of the microphone holds at most {MIC_LONGEST * 1000:.0f} ms of sound")
+        now = self._clock.monotonic()
+        if now < self._deaf_until:
+            return False
+        if not self._mic.take(now, max(seconds, MIC_SHORTEST)):
+            return True
+        self._deaf_until = now + MIC_PAUSE
+        message = f"The microphone sends more than {MIC_SPEED:g} seconds of sound in a second."
+        await self.refuse("RATE_LIMIT_EXCEEDED", message, retry_ms=int(MIC_PAUSE * 1000), param="mic")
+        return False
 
     async def emit(self, name: str, payload: dict[str, object] | bytes) -> None:
         await self._server.send_event(self.eio_sid, name, payload)
 
     async def refuse(self, code: str, message: str, *, fatal: bool = False, **more: object) -> None:
-        """An `err`, numbered with the session's events once there is a session."""
+        """An `err`, numbered with the session's events once there is a session. A flood is not answered one by one."""
+        if self._refusals.take(self._clock.monotonic()):
+            return
         if self.session is not None:
             self.session.outgoing.error(code, message, **more)
             return
@@ -105,14 +163,14 @@ class SocketLink:
         await self.emit("err", error.model_dump(mode="json", exclude_none=True))
 
     async def close(self, reason: str) -> None:
-        bye = wire.Bye.model_validate({"reason": reason, "reconnect": reason in ("slow", "drained")})
+        bye = wire.Bye.model_validate({"reason": reason, "reconnect": reason in RETURNS})
         await self.emit("bye", bye.model_dump(mode="json"))
         await self._server.hang_up(self.eio_sid)
 
 
 class Sockets:
-    def __init__(self, hub: Hub, tokens: Tokens, metrics: Metrics, *, origin: str) -> None:
-        self._hub, self._tokens, self._metrics = hub, tokens, metrics
+    def __init__(self, hub: Hub, tokens: Tokens, metrics: Metrics, *, clock: Clock, origin: str) -> None:
+        self._hub, self._tokens, self._metrics, self._clock = hub, tokens, metrics, clock
         self._own_origin = origin
         self._links: dict[str, SocketLink] = {}
         self._deadlines: dict[str, asyncio.TimerHandle] = {}
@@ -160,6 +218,11 @@ class Sockets:
         self._deadlines.pop(eio_sid, None)
         self._later(self._server.hang_up(eio_sid))
 
+    def _expired(self, sid: str) -> None:
+        """The token would not open this socket any more: its client comes back with a new one."""
+        if link := self._links.get(sid):
+            self._later(link.close("expired"))
+
     def revoke(self, user_id: str, token_id: str | None = None) -> None:
         """Close the sockets that were opened with this token, or with any of this user's."""
         for link in list(self._links.values()):
@@ -180,7 +243,9 @@ class Sockets:
             refused = {"code": error.code, "message": error.message}
             raise socketio.exceptions.ConnectionRefusedError(error.message, refused) from None
         eio_sid = self._server.manager.eio_sid_from_sid(sid, wire.NAMESPACE)
-        self._links[sid] = SocketLink(self._server, eio_sid, principal, self._metrics)
+        left = principal.expires_at + LEEWAY - self._clock.now()
+        expiry = asyncio.get_running_loop().call_later(max(0.0, left), self._expired, sid)
+        self._links[sid] = SocketLink(self._server, eio_sid, principal, self._metrics, self._clock, expiry)
         self._metrics.sockets.set(len(self._links))
 
     async def _authenticate(self, auth: Any, environ: Mapping[str, Any]) -> Principal:
@@ -198,7 +263,7 @@ class Sockets:
         self._metrics.sockets.set(len(self._links))
         if link is None:
             return
-        link.gone = True
+        link.lost()
         if link.session:
             self._hub.leave(link.session, link)
 
@@ -212,7 +277,10 @@ class Sockets:
         payload = arguments[0] if arguments else {}
         try:
             if name == "mic":
-                self._mic(link, payload)
+                await self._mic(link, payload)
+            elif wait := link.wait(name):
+                retry, message = math.ceil(wait * 1000), f"At most {EVENTS_A_MINUTE} events a minute are heard."
+                await link.refuse("RATE_LIMIT_EXCEEDED", message, retry_ms=retry, ref=_ref(payload))
             elif name == "hello":
                 await self._hello(link, payload, ack)
             else:
@@ -238,6 +306,10 @@ class Sockets:
             self._hub.leave(session, link)
             return
         await self._hub.join(session, link)
+        if not ready["recovered"] and hello.caps.unheard and session.bot.type != "text":
+            spoken = ", ".join(wire.SENT_FORMATS)
+            message = f"You will hear nothing: caps.out names no format that this server sends ({spoken})."
+            session.outgoing.send(wire.Warn(code="FORMAT_NOT_SENT", message=message))
 
     async def _open(self, link: SocketLink, hello: wire.Hello) -> tuple[Session, dict[str, object]]:
         """The deadline for a hello does not run while one is answered; it is the same as before when it fails."""
@@ -252,10 +324,12 @@ class Sockets:
                 self._deadlines[link.eio_sid] = loop.call_at(deadline.when(), self._late, link.eio_sid)
             raise
 
-    def _mic(self, link: SocketLink, payload: Any) -> None:
+    async def _mic(self, link: SocketLink, payload: Any) -> None:
         if not isinstance(payload, bytes):
             raise ValueError("mic carries one bytes argument: the 24-byte header and the samples")
-        self._session(link).media(wire.Media.unpack(payload))
+        session, media = self._session(link), wire.Media.unpack(payload)
+        if await link.hears(media):
+            session.media(media)
 
     def _event(self, link: SocketLink, name: str, payload: Any, ack: Any) -> None:
         model = wire.CLIENT_EVENTS.get(name)

@@ -5,17 +5,22 @@ Exported as JSON Schema (`machineavatars wire`), from which the widget's TypeScr
 Clients ignore events and fields that they do not know; the server refuses fields it does not know.
 """
 
+import re
 import struct
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
-from typing import Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic_core import PydanticCustomError
 
 VERSION = 1
 NAMESPACE = "/chat"
 MAX_SAY_CHARACTERS = 4_000
 MAX_EVENT_BYTES = 65_536
+SENT_FORMATS: Final = ("pcm16",)
+"""The sound that this server makes, of the formats that the wire knows."""
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 class _Strict(BaseModel):
@@ -80,6 +85,16 @@ class Media:
 # --- client to server ------------------------------------------------------------------------------------------------
 
 
+def _printable(text: str) -> str:
+    if _CONTROL.search(text):
+        raise PydanticCustomError("control_character", "control characters other than newline and tab are not accepted")
+    return text
+
+
+Printable = Annotated[str, AfterValidator(_printable)]
+"""Text without control characters, but for line ends and tabs."""
+
+
 class Caps(_Strict):
     """What the client can do. An empty `out` means text only: nothing is synthesised."""
 
@@ -89,6 +104,11 @@ class Caps(_Strict):
     face: list[Literal["oculus15", "arkit52", "azure22"]] = []
     fps: int = Field(30, ge=1, le=120)
     opus: bool = False
+
+    @property
+    def unheard(self) -> bool:
+        """Sound is wanted, and only in formats that are never sent."""
+        return bool(self.out) and not set(self.out) & set(SENT_FORMATS)
 
 
 class Resume(_Strict):
@@ -106,8 +126,8 @@ class Hello(_Strict):
     proto: int = VERSION
     locale: str = "en-US"
     caps: Caps = Caps()
-    chatbot_id: str
-    conversation_id: str | None = None
+    chatbot_id: Printable
+    conversation_id: Printable | None = None
     greet: bool = False
     resume: Resume | None = None
 
@@ -115,8 +135,8 @@ class Hello(_Strict):
 class Say(_Strict):
     """A typed message. `id` is the client's own and makes a resend harmless."""
 
-    id: str = Field(min_length=1, max_length=128)
-    text: str = Field(min_length=1, max_length=MAX_SAY_CHARACTERS)
+    id: Printable = Field(min_length=1, max_length=128)
+    text: Printable = Field(min_length=1, max_length=MAX_SAY_CHARACTERS)
     interrupt: bool = True
     speak: bool = True
 

@@ -14,6 +14,7 @@ from socketio import packet
 from api._kit.auth import Principal
 from bench.client import TEXT_CAPS, ChatClient, visitor_token
 from server import sockets, wire
+from server.infra.clock import SystemClock
 from server.session import Session
 from tests.support.fakes import ScriptedLlm, silence, speech
 from tests.support.live import Live, live
@@ -93,6 +94,8 @@ async def test_the_conversation_is_in_the_history_of_rest(server: Live) -> None:
         ("say", {"id": "x", "text": "hi", "surprise": 1}, "INVALID_FORMAT", "surprise"),
         ("say", "just words", "INVALID_FORMAT", "say"),
         ("say", {"id": "x", "text": "   "}, "INVALID_FORMAT", "visible"),
+        ("say", {"id": "x", "text": "a\x00b"}, "INVALID_FORMAT", "control characters"),
+        ("say", {"id": "x\x00", "text": "hi"}, "INVALID_FORMAT", "control characters"),
         ("dance", {}, "INVALID_FORMAT", "dance"),
         ("play", {"rid": 1, "played": -5, "state": "tick"}, "INVALID_FORMAT", "played"),
         ("ack", {"seq": 10_000}, "INVALID_REQUEST", "ahead"),
@@ -102,6 +105,8 @@ async def test_the_conversation_is_in_the_history_of_rest(server: Live) -> None:
         ("mic", wire.Media(wire.Kind.MIC_PCM16, 0, 0, 2_000, 0, bytes(64)).pack(), "INVALID_FORMAT", "2000"),
         ("mic", wire.Media(wire.Kind.OUT_PCM16, 0, 0, 16_000, 0, bytes(64)).pack(), "INVALID_FORMAT", "microphone"),
         ("mic", wire.Media(wire.Kind.MIC_PCM16, 0, 0, 16_000, 0, bytes(63)).pack(), "INVALID_FORMAT", "even"),
+        ("mic", wire.Media(wire.Kind.MIC_PCM16, 0, 0, 16_000, 0, bytes(6402)).pack(), "INVALID_FORMAT", "200 ms"),
+        ("mic", wire.Media(wire.Kind.MIC_PCM16, 0, 0, 0, 0, b"").pack(), "INVALID_FORMAT", "sample rate"),
     ],
 )
 async def test_a_bad_event_gets_an_error_and_the_session_lives_on(
@@ -345,3 +350,101 @@ async def test_logging_out_closes_the_sockets_of_that_token(server: Live) -> Non
             bye = await chat.wait("bye", timeout=5)
             assert bye.payload == {**bye.payload, "reason": "revoked", "reconnect": False}
     assert "INVALID_TOKEN" in await refused(server, {"token": token})
+
+
+async def test_line_ends_and_tabs_may_be_typed(server: Live) -> None:
+    async with client(server, caps=TEXT_CAPS) as chat:
+        assert (await chat.say("one\ntwo\r\n\tthree", "m1"))["ok"] is True
+
+
+async def test_a_visitor_without_a_website_of_its_own_is_refused(server: Live) -> None:
+    token = await visitor_token(server.url, BOT, "http://localhost:0")
+    assert "FORBIDDEN" in await refused(server, {"token": token}, origin="null")
+
+
+class Shifted:
+    """Moves the server's clock on by hand."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.by = 0.0
+        monotonic = SystemClock.monotonic
+        monkeypatch.setattr(SystemClock, "monotonic", lambda clock: monotonic(clock) + self.by)
+
+
+async def test_more_than_120_events_a_minute_are_refused_and_heard_again_when_the_client_was_told(
+    server: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Shifted(monkeypatch)
+    async with client(server, caps=TEXT_CAPS) as chat:
+        for _ in range(sockets.EVENTS_A_MINUTE + 5):
+            await chat.emit("config", {})
+        await chat.emit("say", {"id": "m1", "text": "Hello"})
+        error = (await chat.wait("err", lambda error: error.get("ref") == "m1")).payload
+        assert error["code"] == "RATE_LIMIT_EXCEEDED"
+        clock.by += error["retry_ms"] / 1000
+        assert (await chat.say("Hello", "m1"))["ok"] is True
+
+
+async def test_what_a_client_reports_of_its_own_accord_is_not_counted(server: Live) -> None:
+    async with client(server, caps=TEXT_CAPS) as chat:
+        for n in range(2 * sockets.EVENTS_A_MINUTE):
+            await chat.emit("ping", {"c": n})
+        await chat.wait("pong", lambda pong: pong["c"] == 2 * sockets.EVENTS_A_MINUTE - 1)
+        assert (await chat.say("Hello", "m1"))["ok"] is True
+
+
+async def test_a_flood_of_bad_events_is_not_answered_one_by_one(server: Live) -> None:
+    async with client(server, caps=TEXT_CAPS) as chat:
+        for _ in range(3 * sockets.EVENTS_A_MINUTE):
+            await chat.emit("play", {"rid": -1})
+        await chat.emit("ping", {"c": 1})
+        await chat.wait("pong")
+        told = len(chat.of("err"))
+        assert sockets.EVENTS_A_MINUTE <= told < 2 * sockets.EVENTS_A_MINUTE
+
+
+def frame(ms: int = 100, rate: int = 16_000) -> bytes:
+    return wire.Media(wire.Kind.MIC_PCM16, 0, 0, rate, 0, bytes(rate * ms // 1000 * 2)).pack()
+
+
+@pytest.mark.parametrize("rate", [8_000, 48_000])
+async def test_a_microphone_faster_than_sound_is_told_once_and_heard_again_later(
+    server: Live, monkeypatch: pytest.MonkeyPatch, rate: int
+) -> None:
+    heard: list[int] = []
+    media = Session.media
+    monkeypatch.setattr(Session, "media", lambda session, frame: (heard.append(1), media(session, frame))[1])
+    clock = Shifted(monkeypatch)
+    async with client(server) as chat:
+        for _ in range(80):
+            await chat.emit("mic", frame(rate=rate))
+        await chat.emit("ping", {"c": 1})
+        await chat.wait("pong")
+        errors = chat.of("err")
+        assert [error["code"] for error in errors] == ["RATE_LIMIT_EXCEEDED"]
+        assert 40 <= len(heard) < 60
+        before = len(heard)
+        clock.by += errors[0]["retry_ms"] / 1000
+        await chat.emit("mic", frame(rate=rate))
+        await chat.emit("ping", {"c": 2})
+        await chat.wait("pong", lambda pong: pong["c"] == 2)
+        assert len(heard) == before + 1
+
+
+async def test_a_socket_is_closed_when_its_token_expires_and_its_client_may_return(
+    server: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = client(server, caps=TEXT_CAPS)
+    chat.token = await visitor_token(server.url, BOT, chat.origin)
+    expires_at = (await server.house.sockets._tokens.verify(chat.token)).expires_at
+    monkeypatch.setattr(sockets, "LEEWAY", SystemClock().now() + 1 - expires_at)
+    async with chat:
+        bye = await chat.wait("bye", timeout=5)
+        assert bye.payload == {**bye.payload, "reason": "expired", "reconnect": True}
+
+
+async def test_a_client_that_can_only_hear_what_is_never_sent_is_warned(server: Live) -> None:
+    async with client(server, caps={"in": [], "out": ["opus"]}) as chat:
+        warning = (await chat.wait("warn", lambda warn: warn["code"] == "FORMAT_NOT_SENT")).payload
+        assert "pcm16" in warning["message"]
+        assert chat.ready["out"]["format"] == "none"
