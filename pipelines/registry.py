@@ -2,13 +2,15 @@
 
 Errors:
 
-    ModelMissing    a chosen model or voice is known but not pulled; the message holds the command
-    UnknownModel    no manifest knows the name, or the package that could run it is not installed
+    ModelMissing      a chosen model or voice is known but not pulled; the message holds the command
+    PackageMissing    the engine of the chosen voice is not installed
+    UnknownModel      no manifest knows the name
 """
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Final, Literal, Protocol
 
 from pipelines.core.language import primary
@@ -24,6 +26,13 @@ EMBEDDED_MODEL = "smollm2-135m-instruct-q4"
 EMBEDDED_CONTEXT = 2048
 REMOTE_CONTEXT = 8192
 SPEED: Mapping[str, Literal["fast", "medium", "slow"]] = {"piper": "fast", "kokoro": "medium"}
+
+
+class PackageMissing(ValueError):
+    """The package that runs the voice is not installed."""
+
+    def __init__(self, voice: str, package: str) -> None:
+        super().__init__(f"the voice {voice!r} needs the package {package!r}: install it, or choose another voice")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +89,10 @@ SPEAKERS: Mapping[str, Callable[[ModelStore, Sequence[Entry], ProviderSettings],
 }
 
 
+PACKAGES: Mapping[str, str] = {"piper": "piper"}
+"""Packages, by the name they are imported by, without which an engine's voices are as if they were not here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Providers:
     """Everything the pipelines ask of the outside; each of `workers` must be run for as long as they are used."""
@@ -94,7 +107,7 @@ class Providers:
 
 def build(store: ModelStore, settings: ProviderSettings) -> Providers:
     """Check the models that `settings` name and build the providers on them. Starts nothing; reads each model once when
-    it is new. Raises ModelMissing and UnknownModel."""
+    it is new. Raises ModelMissing, PackageMissing and UnknownModel."""
     stt, hears = recogniser(store, settings)
     tts, voices, speaks = speakers(store, settings)
     llm, thinks = language_model(store, settings)
@@ -112,13 +125,19 @@ def recogniser(store: ModelStore, settings: ProviderSettings) -> tuple[Stt, Work
 
 
 def speakers(store: ModelStore, settings: ProviderSettings) -> tuple[Tts, "Voices", tuple[WorkerProcess, ...]]:
-    """Every installed voice of every engine, behind one Tts."""
+    """Every installed voice of every engine whose package is here too, behind one Tts."""
     able = [entry for entry in store.entries() if entry.engine in SPEAKERS and entry.voices]
     home = next((entry for entry in able if any(voice.id == settings.voice for voice in entry.voices)), None)
     if home is None:
         raise UnknownModel(settings.voice, [voice.id for entry in able for voice in entry.voices])
     store.path(home.name)
-    here = [entry for entry in able if all(store.present(name) for name in (entry.name, *entry.needs))]
+    if not _runs(home.engine):
+        raise PackageMissing(settings.voice, PACKAGES[home.engine])
+    here = [
+        entry
+        for entry in able
+        if _runs(entry.engine) and all(store.present(name) for name in (entry.name, *entry.needs))
+    ]
     built = [
         SPEAKERS[engine](store, [entry for entry in here if entry.engine == engine], settings)
         for engine in SPEAKERS
@@ -126,6 +145,10 @@ def speakers(store: ModelStore, settings: ProviderSettings) -> tuple[Tts, "Voice
     ]
     voices = Voices([voice for tts, _ in built for voice in tts.capabilities.voices], settings.voice)
     return _ByVoice([tts for tts, _ in built]), voices, tuple(process for _, process in built)
+
+
+def _runs(engine: str) -> bool:
+    return engine not in PACKAGES or find_spec(PACKAGES[engine]) is not None
 
 
 def language_model(store: ModelStore, settings: ProviderSettings) -> tuple[OpenAiLlm, WorkerProcess | None]:
@@ -222,4 +245,4 @@ class _ByVoice:
                 yield chunk
 
 
-__all__ = ["ModelMissing", "ProviderSettings", "Providers", "UnknownModel", "Voices", "build"]
+__all__ = ["ModelMissing", "PackageMissing", "ProviderSettings", "Providers", "UnknownModel", "Voices", "build"]

@@ -1,12 +1,14 @@
 """Which voice a language gets, and clear answers when nothing is installed."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
+from pipelines import registry
 from pipelines.models.store import ModelMissing, ModelStore, UnknownModel
 from pipelines.providers.base import Voice
-from pipelines.registry import ProviderSettings, Voices, build, language_model
+from pipelines.registry import PackageMissing, ProviderSettings, Voices, build, language_model, speakers
 
 
 def voice(id: str, language: str, speed: str = "fast", engine: str = "piper") -> Voice:
@@ -83,3 +85,42 @@ def test_a_remote_model_needs_no_worker_and_no_file(tmp_path: Path) -> None:
         ModelStore(tmp_path), ProviderSettings(llm_base_url="https://models.example/v1", llm_model="big")
     )
     assert (llm.capabilities.model, llm.capabilities.local, process) == ("big", False, None)
+
+
+@pytest.fixture
+def two_engines(tmp_path: Path) -> ModelStore:
+    """A store with a voice of Piper, `pat`, and one of Kokoro, `kim`."""
+    source, root = tmp_path / "source", tmp_path / "models"
+    source.mkdir()
+    root.mkdir()
+    (source / "model.onnx").write_bytes(b"weights")
+    about = f'''source = "file"
+packages = ["{source}"]
+licence = "MIT"
+purpose = "test"
+files = {{ "model.onnx" = "{hashlib.sha256(b"weights").hexdigest()}" }}
+'''
+    voices = "voices = {{ {} = {{ name = 'X', language = 'en-US', gender = 'neutral' }} }}\n"
+    (root / "manifest.toml").write_text(
+        f"""[misaki-en]\n{about}
+[quick]\n{about}engine = "piper"\n{voices.format("pat")}
+[natural]\n{about}engine = "kokoro"\nneeds = ["misaki-en"]\n{voices.format("kim")}"""
+    )
+    store = ModelStore(root)
+    store.pull(["quick", "natural"])
+    return store
+
+
+def test_every_engine_that_is_here_speaks(two_engines: ModelStore) -> None:
+    _, voices, workers = speakers(two_engines, ProviderSettings(voice="kim"))
+    assert ({voice.id for voice in voices}, len(workers)) == ({"pat", "kim"}, 2)
+
+
+def test_an_engine_whose_package_was_left_out_has_no_voices_and_no_worker(
+    two_engines: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "PACKAGES", {"piper": "a_package_that_is_not_installed"})
+    _, voices, workers = speakers(two_engines, ProviderSettings(voice="kim"))
+    assert ([voice.id for voice in voices], len(workers)) == (["kim"], 1)
+    with pytest.raises(PackageMissing, match="choose another voice"):
+        speakers(two_engines, ProviderSettings(voice="pat"))
