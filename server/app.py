@@ -3,20 +3,22 @@
 import asyncio  # ensure_future only for a wait that cancels its tasks itself
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from aiohttp import web
 
 from api._kit.errors import NotFound
+from pipelines.ports import Clock
 from pipelines.providers.base import ProviderError
 from server.compose import House, house
 from server.infra.clock import SystemClock
 from server.infra.db import migrate
-from server.middleware import client_address
+from server.middleware import client_address, timed
 from server.settings import Settings
+from server.telemetry import Metrics
 from server.voices import measure
 
 KEEP_ALIVE = 15.0
@@ -24,6 +26,8 @@ THREAD_TURN = 0.0005
 """Seconds after which a busy event loop lets another thread of this process go on: a commit is some ten such turns."""
 LOAD_SECONDS = 60.0
 """How long the workers may take to load their models before the server gives up."""
+_FORWARDED: Final = frozenset({"forwarded", "x-forwarded-for", "x-real-ip"})
+"""What proxies say about whom they speak for."""
 
 log = structlog.get_logger()
 
@@ -42,7 +46,7 @@ async def serve(settings: Settings, say: Callable[[str], None]) -> None:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     await migrate(settings.database)
     async with house(settings) as built:
-        built.app.router.add_get("/metrics", _metrics(built, settings.trusted_proxies))
+        measured(built.app, built.metrics, SystemClock(), trusted_proxies=settings.trusted_proxies)
         runner = web.AppRunner(built.app, access_log=None, keepalive_timeout=KEEP_ALIVE, shutdown_timeout=2.0)
         await runner.setup()
         try:
@@ -112,15 +116,27 @@ async def _drain(built: House, settings: Settings) -> None:
     log.info("stopped")
 
 
-def _metrics(built: House, trusted_proxies: int) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    async def metrics(request: web.Request) -> web.StreamResponse:
-        """For this machine and its private network only."""
-        address = ip_address(client_address(request, trusted_proxies))
-        if not (address.is_loopback or address.is_private):
-            raise NotFound
-        return web.Response(body=built.metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4"})
+def measured(app: web.Application, metrics: Metrics, clock: Clock, *, trusted_proxies: int = 0) -> None:
+    """Time every request, and show `/metrics` to this machine and its private network only."""
 
-    return metrics
+    async def show(request: web.Request) -> web.StreamResponse:
+        if not _private(request, trusted_proxies):
+            raise NotFound
+        return web.Response(body=metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4"})
+
+    app.middlewares.insert(0, timed(metrics, clock))
+    app.router.add_get("/metrics", show)
+
+
+def _private(request: web.Request, trusted_proxies: int) -> bool:
+    """Behind a proxy that is not trusted, nobody is: the address is the proxy's own, whoever asks."""
+    if not trusted_proxies and not _FORWARDED.isdisjoint(name.lower() for name in request.headers):
+        return False
+    try:
+        address = ip_address(client_address(request, trusted_proxies))
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_private
 
 
 def print_line(text: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
 from api._kit.endpoint import Deps
@@ -25,12 +25,15 @@ from api._kit.errors import (
 from api._kit.http import CLIENT, REQUEST_ID
 from api._kit.origins import normal
 from api._kit.values import milliseconds, rfc3339
+from pipelines.ports import Clock
+from server.telemetry import Metrics
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 READER: Final = web.RequestKey("reader", str)
 """The website whose scripts may read the answer; empty for one that may not."""
 API: Final = "/api/"
+SOCKETS: Final = "/socket.io/"
 VERSIONS: Final = ("v1", "v2")
 SERVED: Final = "v1"
 DEADLINE: Final = 60.0
@@ -62,6 +65,29 @@ log = structlog.get_logger("server.http")
 def middlewares(deps: Deps, *, trusted_proxies: int = 0) -> list[Middleware]:
     """Outermost first."""
     return [_envelope(deps, trusted_proxies), _cross_origin(deps), _limits]
+
+
+def timed(metrics: Metrics, clock: Clock) -> Middleware:
+    """Record how long each request takes, by its route's template; a socket is as long as its conversation."""
+
+    @web.middleware
+    async def time(request: web.Request, handler: Handler) -> web.StreamResponse:
+        start, status = clock.monotonic(), 500
+        try:
+            response = await handler(request)
+            status = response.status
+            return response
+        except web.HTTPException as error:
+            status = error.status
+            raise
+        finally:
+            resource = request.match_info.route.resource
+            route = resource.canonical if resource else "unknown"
+            if route != SOCKETS:
+                method = request.method if request.method in hdrs.METH_ALL else "other"
+                metrics.requests.labels(method, route, str(status)).observe(clock.monotonic() - start)
+
+    return time
 
 
 def client_address(request: web.BaseRequest, trusted_proxies: int) -> str:

@@ -8,7 +8,9 @@ from pathlib import Path
 from aiohttp import web
 
 from pipelines.registry import Providers, Voices
+from server.app import measured
 from server.compose import House, house
+from server.infra.clock import SystemClock
 from server.infra.db import migrate
 from server.settings import Settings
 from tests.support.fakes import VOICE, LoudnessVad, ScriptedLlm, ScriptedStt, ToneTts
@@ -38,6 +40,7 @@ async def live(
     chosen = Settings.model_validate({"data_dir": data, "port": 0, "tts": {"voice": VOICE.id}, **settings})
     await migrate(chosen.database)
     async with house(chosen, providers) as built:
+        measured(built.app, built.metrics, SystemClock(), trusted_proxies=chosen.trusted_proxies)
         runner = web.AppRunner(built.app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
