@@ -1,5 +1,7 @@
 """The floor: every rule of the table, and what can never happen."""
 
+from pathlib import Path
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,6 +44,11 @@ def test_idle_can_be_reached_from_everywhere() -> None:
     for _ in Floor:
         reaches |= {floor for floor, row in TABLE.items() if any(target in reaches for target, _ in row.values())}
     assert reaches == set(Floor)
+
+
+def test_the_documented_diagram_is_that_of_the_table() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "turn.md").read_text()
+    assert page.split("```mermaid\n")[1].split("```")[0] == diagram(), "paste what diagram() draws into docs/turn.md"
 
 
 def test_the_diagram_has_every_rule() -> None:
