@@ -80,7 +80,9 @@ FAST_VOICE: Final = "en_US-joe-medium"
 
 @asynccontextmanager
 async def house(settings: Settings, providers: Providers | None = None) -> AsyncIterator[House]:
-    """Everything, running: workers loading, sessions possible. Raises ModelMissing, UnknownModel, NoSecretKey, ValueError.
+    """Everything, running: workers loading, sessions possible.
+
+    Raises ModelMissing, UnknownModel, NoSecretKey, ValueError.
 
     `providers` replaces those that the settings name.
     """
