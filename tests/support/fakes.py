@@ -202,6 +202,7 @@ class MemoryJournal:
         heard: str | None = None,
         latency_ms: dict[str, float] | None = None,
     ) -> None:
+        await asyncio.sleep(self.delay)
         if self.broken:
             raise JournalUnavailable
         self.kept.append(Kept(conversation.id, "assistant", text, message_id, None, heard, finish_reason))

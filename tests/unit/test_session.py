@@ -363,11 +363,9 @@ def test_a_long_clause_does_not_stop_the_conversation() -> None:
 def test_typing_while_a_finished_reply_is_being_kept_keeps_it_once_and_whole() -> None:
     async def script(scene: Scene) -> None:
         scene.say("first")
-        await asyncio.sleep(0.5)
-        while not any(name == "lat" for name in scene.names()):
-            await asyncio.sleep(0.01)
-        scene.journal.delay = 0.3
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.3)
+        assert scene.of("lat")
+        assert not scene.of("resp.end")
         scene.say("second", id="c2")
         await asyncio.sleep(10)
 
