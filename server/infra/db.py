@@ -15,6 +15,7 @@ from api._kit.store import PLATFORM, Database, Write
 
 BUSY_MS: Final = 1_000
 STATEMENT_SECONDS: Final = 10
+MIGRATION_SECONDS: Final = 60
 _DURABLE: Final = {"2", "3", "on", "local", "remote_write", "remote_apply"}
 """SQLite's FULL and EXTRA; for PostgreSQL everything but `off` waits for its own disk."""
 _MIGRATION_LOCK: Final = 0x4D41  # any constant number: the advisory lock that concurrent migrations queue for
@@ -41,12 +42,13 @@ async def check_durable(database: Database) -> None:
         raise NotDurable(f"{setting} is {found}")
 
 
-def engine(url: str) -> AsyncEngine:
-    """Raises ValueError for a database that is neither SQLite nor PostgreSQL."""
+def engine(url: str, *, patience: float = BUSY_MS / 1000) -> AsyncEngine:
+    """`patience` is how many seconds SQLite waits for another writer. Raises ValueError for a database that is neither
+    SQLite nor PostgreSQL."""
     parsed = make_url(url)
     match parsed.get_backend_name():
         case "sqlite":
-            made = create_async_engine(parsed, connect_args={"timeout": BUSY_MS / 1000})
+            made = create_async_engine(parsed, connect_args={"timeout": patience})
             _prepare(made.sync_engine)
             return made
         case "postgresql":
@@ -83,7 +85,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     """Readers never wait for the writer, and a commit is on the disk when it returns."""
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MS}"):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
@@ -96,7 +98,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 async def migrate(url: str, revision: str = "head") -> None:
     """Bring the database to `revision`. Safe to run from several processes at once."""
-    made = engine(url)
+    made = engine(url, patience=MIGRATION_SECONDS)
     try:
         async with made.begin() as connection:
             if connection.dialect.name == "postgresql":
