@@ -42,13 +42,13 @@ async def check_durable(database: Database) -> None:
         raise NotDurable(f"{setting} is {found}")
 
 
-def engine(url: str, *, patience: float = BUSY_MS / 1000) -> AsyncEngine:
+def engine(url: str, *, patience: float | None = None) -> AsyncEngine:
     """`patience` is how many seconds SQLite waits for another writer. Raises ValueError for a database that is neither
     SQLite nor PostgreSQL."""
     parsed = make_url(url)
     match parsed.get_backend_name():
         case "sqlite":
-            made = create_async_engine(parsed, connect_args={"timeout": patience})
+            made = create_async_engine(parsed, connect_args={"timeout": patience or BUSY_MS / 1000})
             _prepare(made.sync_engine)
             return made
         case "postgresql":
