@@ -38,6 +38,20 @@ class CannotStart(Exception):
 
 async def serve(settings: Settings, say: Callable[[str], None]) -> None:
     """Until SIGTERM or SIGINT. Raises CannotStart."""
+    try:
+        await _serve(settings, say)
+    except ExceptionGroup as group:  # of the TaskGroups that were open when it happened
+        raise _reason(group) or group from None
+
+
+def _reason(error: BaseException) -> CannotStart | None:
+    """The first known reason in a tree of exception groups."""
+    if isinstance(error, BaseExceptionGroup):
+        return next((reason for inner in error.exceptions if (reason := _reason(inner))), None)
+    return error if isinstance(error, CannotStart) else None
+
+
+async def _serve(settings: Settings, say: Callable[[str], None]) -> None:
     sys.setswitchinterval(THREAD_TURN)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
