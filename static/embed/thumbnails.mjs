@@ -57,7 +57,14 @@ function draw(id) {
       clearTimeout(timer);
       server.close();
       server.closeAllConnections();
-      browser?.once("exit", () => rmSync(profile, { recursive: true, force: true, maxRetries: 5 }));
+      // Chromium's children may still write for a moment; a folder left in the temporary directory is no reason to fail.
+      browser?.once("exit", () => {
+        try {
+          rmSync(profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+        } catch (error) {
+          console.warn(`${profile} could not be removed: ${error.message}`);
+        }
+      });
       browser?.kill();
       settle(value);
     };
