@@ -80,7 +80,8 @@ imports: $(BIN)/.dev
 
 unit: $(BIN)/.dev
 	@npm test --silent
-	@$(BIN)/pytest
+	@$(BIN)/pytest -m "not browser"
+	@$(BIN)/pytest -m browser -p no:randomly
 
 .PHONY: browser-installed
 browser-installed:
