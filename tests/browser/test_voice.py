@@ -69,7 +69,7 @@ async def test_a_spoken_question_is_understood_answered_aloud_and_lip_synced(
 
     shut = sent[:, PP] >= 0.9
     assert shut.any(), f"no frame met one of the closures of {OCULUS_15[PP]}"
-    # The mouth leads the sound by up to 20 ms, so a frame at the very edge of a closure may already show the next shape.
+    # The mouth leads the sound by up to 20 ms: a frame at the edge of a closure may already show the next shape.
     assert np.percentile(mouth[speech][shut, PP], 25) > 0.8, "the lips were open at p, b or m"
 
     behind, likeness = lag(heard, at[speech], open_[speech])
