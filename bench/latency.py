@@ -22,9 +22,11 @@ from bench.client import TEXT_CAPS, ChatClient
 from bench.instant_model import instant_model
 from bench.serving import models, server
 from bench.speech import QUESTIONS, first_audible, spoken
+from pipelines.core.prompt import messages
 from pipelines.frames import INPUT_RATE, OUTPUT_RATE
 from pipelines.providers.base import ChatMessage, LlmCapabilities, LlmOptions
 from pipelines.providers.openai_compat import Endpoint, OpenAiLlm, fixed
+from server.demo import EXAMPLES, PROMPT
 
 MARKS = ("t_vad_end", "t_stt", "t_llm1", "t_clause", "t_tts1", "t_sent")
 DEMO = "cb_demo"
@@ -63,6 +65,13 @@ async def voice_to_voice(url: str, questions: Sequence[bytes], turns: int) -> li
     return rows
 
 
+TOLD = [
+    ChatMessage(role, text) for pair in EXAMPLES.items() for role, text in zip(("user", "assistant"), pair, strict=True)
+]
+CHAT = messages(PROMPT, [*TOLD, *TOLD[:10]], "Tell me something")
+"""What the server asks the model in the middle of a conversation with the demo chatbot, or as good as."""
+
+
 @dataclass(frozen=True, slots=True)
 class FirstToken:
     """Milliseconds to the first token of one turn: through the server, from the provider alone, by bare HTTP."""
@@ -99,7 +108,7 @@ async def _through(chat: ChatClient, n: int) -> float:
 
 async def _provider(llm: OpenAiLlm) -> float:
     start = time.monotonic()
-    async with aclosing(llm.stream([ChatMessage("user", "Tell me something")], LlmOptions())) as pieces:
+    async with aclosing(llm.stream(CHAT, LlmOptions())) as pieces:
         await anext(pieces)
         took = (time.monotonic() - start) * 1000
         async for _ in pieces:

@@ -8,7 +8,7 @@ the length of the text, and a second try with 30 s when the text loops all the s
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ctranslate2
@@ -26,6 +26,7 @@ FULL_WINDOW_S = 30.0
 PIECE_S = 28.0  # an utterance longer than this is cut at its quietest moment
 TAIL_S = 0.5
 TOKENS_A_SECOND = 8
+WORDS_A_SECOND = 5.0
 QUIET = 1e-3  # peak, of 1: less is silence, not speech
 
 SURELY_NOISE = 0.9
@@ -56,6 +57,19 @@ def loops(tokens: Sequence[int]) -> bool:
             if all(tokens[start + size * k : start + size * (k + 1)] == run for k in range(1, times)):
                 return True
     return False
+
+
+def hasty(text: str, seconds: float) -> bool:
+    """Whether nobody could have said so many words in the time: the decoder has said some of them twice."""
+    return len(text.split()) > max(4, WORDS_A_SECOND * seconds)
+
+
+def once(text: str) -> str:
+    """The first half of a text whose second half says the same again; any other text as it is."""
+    words = text.split()
+    half = len(words) // 2
+    bare = [re.sub(r"\W", "", word).lower() for word in words]
+    return " ".join(words[:half]) if half and bare[:half] == bare[half:] else text
 
 
 def is_noise(heard: Heard) -> bool:
@@ -108,9 +122,10 @@ class Recogniser:
     def _transcribe(self, samples: Array, language: str) -> Heard:
         seconds = len(samples) / RATE + TAIL_S
         heard = self._listen(samples, language, max(SHORT_WINDOW_S, seconds))
-        if (heard.bounded or loops(heard.tokens)) and seconds < FULL_WINDOW_S:
+        spoken = len(samples) / RATE
+        if (heard.bounded or loops(heard.tokens) or hasty(heard.text, spoken)) and seconds < FULL_WINDOW_S:
             heard = self._listen(samples, language, FULL_WINDOW_S)
-        return heard
+        return replace(heard, text=once(heard.text)) if hasty(heard.text, spoken) else heard
 
     def _listen(self, samples: Array, language: str, window: float) -> Heard:
         if not self._multilingual:
