@@ -64,7 +64,7 @@ async def _serve(settings: Settings, say: Callable[[str], None]) -> None:
         runner = web.AppRunner(built.app, access_log=None, keepalive_timeout=KEEP_ALIVE, shutdown_timeout=2.0)
         await runner.setup()
         try:
-            site = await _listen(runner, settings)
+            port = await _listen(runner, settings)
             say("Loading the models ...")
             await _loaded(built, stop)
             if not stop.is_set():
@@ -72,7 +72,6 @@ async def _serve(settings: Settings, say: Callable[[str], None]) -> None:
                     kept = settings.data_dir / "voices.json"
                     log.info("voices measured", **await measure(built.providers, SystemClock(), kept))
                 built.vitals.ready = True
-                port = site.port
                 say(f"\nReady: {settings.origin if settings.port else f'http://localhost:{port}'}\n")
                 log.info("ready", host=settings.host, port=port)
                 await stop.wait()
@@ -81,17 +80,9 @@ async def _serve(settings: Settings, say: Callable[[str], None]) -> None:
             await runner.cleanup()
 
 
-class _Site(web.TCPSite):
-    @property
-    def port(self) -> int:
-        """The port that is really listened on, also when 0 was asked for."""
-        server = self._server
-        sockets = getattr(server, "sockets", None)
-        return int(sockets[0].getsockname()[1]) if sockets else 0
-
-
-async def _listen(runner: web.AppRunner, settings: Settings) -> _Site:
-    site = _Site(runner, settings.host, settings.port, reuse_address=True)
+async def _listen(runner: web.AppRunner, settings: Settings) -> int:
+    """The port that is really listened on, also when 0 was asked for."""
+    site = web.TCPSite(runner, settings.host, settings.port, reuse_address=True)
     try:
         await site.start()
     except OSError as error:
@@ -99,7 +90,7 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> _Site:
             f"Cannot listen on {settings.host}:{settings.port}: {error.strerror or error}. "
             "Another program may use the port; choose one with MA_PORT."
         ) from None
-    return site
+    return int(runner.addresses[0][1])
 
 
 async def _loaded(built: House, stop: asyncio.Event) -> None:
