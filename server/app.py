@@ -14,6 +14,8 @@ from api._kit.errors import NotFound
 from pipelines.ports import Clock
 from pipelines.providers.base import ProviderError
 from server.compose import House, house
+from server.core.crowd import Crowd
+from server.door import Door, room_for
 from server.infra.clock import SystemClock
 from server.infra.db import migrate
 from server.middleware import client_address, timed
@@ -21,7 +23,6 @@ from server.settings import Settings
 from server.telemetry import Metrics
 from server.voices import measure
 
-KEEP_ALIVE = 15.0
 THREAD_TURN = 0.0005
 """Seconds after which a busy event loop lets another thread of this process go on: a commit is some ten such turns."""
 LOAD_SECONDS = 60.0
@@ -61,10 +62,9 @@ async def _serve(settings: Settings, say: Callable[[str], None]) -> None:
     await migrate(settings.database)
     async with house(settings) as built:
         measured(built.app, built.metrics, SystemClock(), trusted_proxies=settings.trusted_proxies)
-        runner = web.AppRunner(built.app, access_log=None, keepalive_timeout=KEEP_ALIVE, shutdown_timeout=2.0)
-        await runner.setup()
+        door = Door(built.app, crowd(settings), built.metrics.turned_away)
         try:
-            port = await _listen(runner, settings)
+            port = await _listen(door, settings)
             say("Loading the models ...")
             await _loaded(built, stop)
             if not stop.is_set():
@@ -77,20 +77,24 @@ async def _serve(settings: Settings, say: Callable[[str], None]) -> None:
                 await stop.wait()
             await _drain(built, settings)
         finally:
-            await runner.cleanup()
+            await door.close()
 
 
-async def _listen(runner: web.AppRunner, settings: Settings) -> int:
+def crowd(settings: Settings) -> Crowd:
+    """Behind a trusted proxy all connections come from its address, so that only their number counts."""
+    each = 0 if settings.trusted_proxies else settings.max_connections_per_address
+    return Crowd(room_for(settings.max_connections), each)
+
+
+async def _listen(door: Door, settings: Settings) -> int:
     """The port that is really listened on, also when 0 was asked for."""
-    site = web.TCPSite(runner, settings.host, settings.port, reuse_address=True)
     try:
-        await site.start()
+        return await door.open(settings.host, settings.port)
     except OSError as error:
         raise CannotStart(
             f"Cannot listen on {settings.host}:{settings.port}: {error.strerror or error}. "
             "Another program may use the port; choose one with MA_PORT."
         ) from None
-    return int(runner.addresses[0][1])
 
 
 async def _loaded(built: House, stop: asyncio.Event) -> None:

@@ -192,7 +192,9 @@ async def _known(deps: Deps, origin: str) -> bool:
 
 @web.middleware
 async def _limits(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """The API's version and its deadline. Sockets have neither."""
+    """The API's version and its deadline. Sockets have neither, and no body that somebody would wait for."""
+    if request.path.startswith(SOCKETS) and request.method != hdrs.METH_GET:
+        raise MethodNotAllowed(headers={"Allow": hdrs.METH_GET})
     if not request.path.startswith(API):
         return await handler(request)
     if request.headers.get("API-Version", SERVED) not in VERSIONS:

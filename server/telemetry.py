@@ -1,5 +1,6 @@
 """Metrics and logs of one server: Prometheus counters in a registry of their own, structured logs with context."""
 
+import asyncio
 import logging
 import sys
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from pipelines.ports import Clock
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.9, 1.5, 2.5, 5, 10)
+_LATE = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.05, 0.1, 0.25, 1, 5)
 _SECRET = ("authorization", "token", "password", "secret", "api_key", "text")
 
 
@@ -37,17 +39,23 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
-        self.loop_lag = Histogram(
-            "ma_event_loop_lag_seconds", "How late the event loop wakes", buckets=_SECONDS, registry=self.registry
+        self.turned_away = Counter(
+            "ma_connections_refused_total", "Connections for which there was no room", registry=self.registry
         )
+        self.loop_lag = Histogram(
+            "ma_event_loop_lag_seconds", "How late the event loop wakes", buckets=_LATE, registry=self.registry
+        )
+        self.tasks = Gauge("ma_tasks", "Tasks of the event loop", registry=self.registry)
 
     def text(self) -> bytes:
         """The Prometheus exposition format."""
         return generate_latest(self.registry)
 
 
-async def watch_loop(metrics: Metrics, clock: Clock, *, every: float = 0.5) -> None:
-    """Record how late the event loop wakes, until cancelled."""
+async def watch_loop(metrics: Metrics, clock: Clock, *, every: float = 0.1) -> None:
+    """Record how late the event loop wakes, until cancelled; its tasks are counted when somebody asks."""
+    loop = asyncio.get_running_loop()
+    metrics.tasks.set_function(lambda: len(asyncio.all_tasks(loop)))
     while True:
         before = clock.monotonic()
         await clock.sleep(every)

@@ -5,11 +5,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from aiohttp import web
-
 from pipelines.registry import Providers, Voices
-from server.app import measured
+from server.app import crowd, measured
 from server.compose import House, house
+from server.door import Door
 from server.infra.clock import SystemClock
 from server.infra.db import migrate
 from server.settings import Settings
@@ -41,14 +40,11 @@ async def live(
     await migrate(chosen.database)
     async with house(chosen, providers) as built:
         measured(built.app, built.metrics, SystemClock(), trusted_proxies=chosen.trusted_proxies)
-        runner = web.AppRunner(built.app, access_log=None, shutdown_timeout=1.0)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        port = runner.addresses[0][1]
+        door = Door(built.app, crowd(chosen), built.metrics.turned_away)
+        port = await door.open("127.0.0.1", 0)
         built.vitals.ready = True
         try:
             yield Live(f"http://127.0.0.1:{port}", built, llm, stt, tts)
         finally:
             await built.sockets.close()
-            await runner.cleanup()
+            await door.close()
