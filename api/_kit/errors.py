@@ -1,12 +1,13 @@
 """Everything that a request can be refused for, and the one envelope that says so.
 
     ApiError
-      BadRequest 400            InvalidFormat, MissingField, EmptyContent
-      Unauthenticated 401       InvalidCredentials
-      Forbidden 403             OriginNotAllowed
+      BadRequest 400            InvalidFormat, MissingField, EmptyContent, UrlNotAllowed
+      Unauthenticated 401       InvalidCredentials, MfaRequired
+      Forbidden 403             OriginNotAllowed, QuotaExceeded, ConsentRequired, EmailNotVerified
       NotFound 404
       MethodNotAllowed 405      PreconditionFailed 412    PayloadTooLarge 413    UnsupportedMediaType 415
-      Conflict 409              DuplicateResource
+      Conflict 409              DuplicateResource, IdempotencyConflict, SafetyHold
+      RateLimited 429
       InternalError 500
       Unavailable 503           ChatbotUnavailable, UpstreamError
 
@@ -72,6 +73,10 @@ class EmptyContent(BadRequest):
     code, message = "EMPTY_CONTENT", "Nothing was said."
 
 
+class UrlNotAllowed(BadRequest):
+    code, message = "URL_NOT_ALLOWED", "This address may not be used."
+
+
 class Unauthenticated(ApiError):
     status, code, message = 401, "INVALID_TOKEN", "A valid bearer token is required."
 
@@ -83,12 +88,40 @@ class InvalidCredentials(ApiError):
     status, code, message = 401, "INVALID_CREDENTIALS", "The e-mail address or the password is wrong."
 
 
+class MfaRequired(ApiError):
+    """The password was right; `mfa_token` goes with the second factor to `/auth/mfa/verify`."""
+
+    status, code, message = 401, "MFA_REQUIRED", "A second factor is needed."
+
+    def __init__(self, mfa_token: str) -> None:
+        super().__init__(extra={"mfa_token": mfa_token})
+
+
 class Forbidden(ApiError):
     status, code, message = 403, "FORBIDDEN", "You may not do this."
 
 
 class OriginNotAllowed(Forbidden):
     code, message = "ORIGIN_NOT_ALLOWED", "This website may not use this chatbot."
+
+
+class QuotaExceeded(Forbidden):
+    """The plan allows `limit` of something, and `used` are in use; `upgrade_url` leads to a larger plan."""
+
+    code, message = "QUOTA_EXCEEDED", "Your plan does not allow more of this."
+
+    def __init__(
+        self, message: str | None = None, *, limit: int, used: int, upgrade_url: str, details: str = ""
+    ) -> None:
+        super().__init__(message, details=details, extra={"limit": limit, "used": used, "upgrade_url": upgrade_url})
+
+
+class ConsentRequired(Forbidden):
+    code, message = "CONSENT_REQUIRED", "This needs the user's consent first."
+
+
+class EmailNotVerified(Forbidden):
+    code, message = "EMAIL_NOT_VERIFIED", "Please verify your e-mail address first."
 
 
 class NotFound(ApiError):
@@ -107,6 +140,14 @@ class DuplicateResource(Conflict):
     code, message = "DUPLICATE_RESOURCE", "This already exists."
 
 
+class IdempotencyConflict(Conflict):
+    code, message = "IDEMPOTENCY_CONFLICT", "This Idempotency-Key was used for another request."
+
+
+class SafetyHold(Conflict):
+    code, message = "SAFETY_HOLD", "This is on hold until a person has looked at it."
+
+
 class PreconditionFailed(ApiError):
     status, code, message = 412, "PRECONDITION_FAILED", "Someone changed this in the meantime: read it again."
 
@@ -117,6 +158,21 @@ class PayloadTooLarge(ApiError):
 
 class UnsupportedMediaType(ApiError):
     status, code, message = 415, "UNSUPPORTED_MEDIA_TYPE", "This content type is not supported here."
+
+
+class RateLimited(ApiError):
+    """Too many requests in a window of `limit`; `reset_at` (RFC 3339) is in `retry_after` seconds."""
+
+    status, code, message = 429, "RATE_LIMIT_EXCEEDED", "Rate limit exceeded."
+
+    def __init__(self, *, retry_after: int, limit: int, reset_at: str, window: str) -> None:
+        plural = "s" * (retry_after != 1)
+        super().__init__(
+            f"Rate limit exceeded. Please retry after {retry_after} second{plural}.",
+            details=f"window={window}",
+            extra={"retry_after": retry_after, "limit": limit, "reset_at": reset_at},
+            headers={"Retry-After": str(retry_after)},
+        )
 
 
 class InternalError(ApiError):
