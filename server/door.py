@@ -7,7 +7,7 @@ socket that does not join.
 
 import asyncio
 import resource
-from typing import Final
+from typing import Final, cast
 
 from aiohttp import web
 from prometheus_client import Counter
@@ -68,7 +68,6 @@ class Connection(web.RequestHandler):
         self._address: str | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
         peer = transport.get_extra_info("peername")
         address = str(peer[0]) if peer else ""
         if self._door.crowd.enter(address):
@@ -77,7 +76,7 @@ class Connection(web.RequestHandler):
             return
         self._door.refused.inc()
         self.force_close()
-        transport.write(FULL)
+        cast(asyncio.Transport, transport).write(FULL)
         transport.close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
