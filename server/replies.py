@@ -15,6 +15,7 @@ from pipelines.ports import Bot, Conversation, FinishReason, JournalUnavailable
 from pipelines.providers.base import ChatMessage
 from pipelines.stage import Stage
 from server import wire
+from server.core.inbox import Inbox
 from server.outgoing import Outgoing
 from server.reply import Reply
 from server.telemetry import Metrics
@@ -37,7 +38,6 @@ class Asked:
     origin: float
     marks: dict[str, float]
     say: wire.Say | None = None
-    ack: Ack | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +80,7 @@ class Replies:
         self._cut: Reply | None = None
         self._finishing: asyncio.Task[None] | None = None
         self._warming: asyncio.Task[None] | None = None
-        self._said: dict[str, str] = {}
-        """Message ids by the client's own ids, of what is committed."""
-        self._pending: dict[str, list[Ack]] = {}
-        """Who waits for the commit of a message, by the client's own id."""
+        self._inbox: Inbox[Ack] = Inbox()
 
     @property
     def current(self) -> int | None:
@@ -92,14 +89,13 @@ class Replies:
 
     async def known(self, client_id: str, ack: Ack | None) -> bool:
         """Whether this message has come before; its sender gets the same acknowledgement, now or after the commit."""
-        if client_id in self._pending:
-            self._pending[client_id] += [ack] if ack else []
-            return True
-        if message_id := self._said.get(client_id):
-            if ack:
-                await ack(wire.SayAck(id=client_id, message_id=message_id).model_dump())
-            return True
-        return False
+        if (message_id := self._inbox.kept(client_id)) and ack:
+            await ack(wire.SayAck(id=client_id, message_id=message_id).model_dump())
+        return not self._inbox.receive(client_id, ack)
+
+    def refuse(self, client_id: str) -> None:
+        """This message will not be answered now; sent again, it is new."""
+        self._inbox.refused(client_id)
 
     async def recall(self) -> bool:
         """Read the conversation so far; returns whether there is any."""
@@ -125,8 +121,6 @@ class Replies:
         self._cool()
         voiced = self._voiced and self.speak and (asked.say is None or asked.say.speak)
         self._reply = reply = self._new(rid, "answer", asked.origin, asked.marks, voiced=voiced)
-        if asked.say:
-            self._pending[asked.say.id] = [asked.ack] if asked.ack else []
         words = ChatMessage("user", asked.text)
         recorded = group.create_task(self._record(asked, words), name="record")
         self._task = group.create_task(self._answer(reply, words, recorded), name=f"reply {rid}")
@@ -201,10 +195,13 @@ class Replies:
             recorded = await self._engine.journal.user_message(
                 self._conversation, asked.text, client_id=client_id, spoken=asked.say is None
             )
+        except asyncio.CancelledError:
+            self._inbox.refused(client_id or "")
+            raise
         except Exception as error:  # the last resort: whatever the store says, the message was not kept
             if not isinstance(error, JournalUnavailable):
                 log.exception("message not kept", conversation_id=self._conversation.id)
-            self._pending.pop(client_id or "", None)
+            self._inbox.refused(client_id or "")
             self._outgoing.health("database", "degraded")
             lost = "Your message could not be kept. Please send it again."
             self._outgoing.error("SERVICE_UNAVAILABLE", lost, ref=client_id, retry_ms=1000)
@@ -214,8 +211,7 @@ class Replies:
             self._history.append(words)
             del self._history[:-REMEMBERED]
         if client_id:
-            self._said[client_id] = recorded.message_id
-            for ack in self._pending.pop(client_id, []):
+            for ack in self._inbox.committed(client_id, recorded.message_id):
                 await ack(wire.SayAck(id=client_id, message_id=recorded.message_id).model_dump())
         return not recorded.duplicate
 

@@ -178,13 +178,13 @@ class Session:
                 if self._replies.ended(item.rid):
                     await self._step(Event.REPLY_ENDED)
                     self._replies.warm(self._group)
-                    if self._waiting:
-                        await self._step(Event.USER_TYPED, self._waiting.popleft())
             case Deaf():
                 self._deaf = True
                 self.outgoing.health("stt", "unavailable")
                 self.outgoing.error("UPSTREAM_ERROR", f"{item.public} You can type instead.", retry_ms=3000)
                 await self._stop_hearing()
+        if self._waiting and self._turn.floor is Floor.IDLE:
+            await self._step(Event.USER_TYPED, self._waiting.popleft())
 
     async def _received(self, received: Received) -> None:
         self._old_token = ""
@@ -350,16 +350,17 @@ class Session:
             self.outgoing.send(wire.TurnState(id=self._turn.number, state=_FLOOR[self._turn.floor]))
 
     async def _on_say(self, say: wire.Say, ack: Ack | None) -> None:
-        if await self._replies.known(say.id, ack):
-            return
-        asked = Asked(say.text.strip(), self._clock.monotonic(), {}, say, ack)
+        asked = Asked(say.text.strip(), self._clock.monotonic(), {}, say)
         if not asked.text:
             self.outgoing.error(
                 "INVALID_FORMAT", "A message needs at least one visible character.", ref=say.id, param="text"
             )
             return
+        if await self._replies.known(say.id, ack):
+            return
         if not say.interrupt and self._turn.floor in (Floor.THINKING, Floor.SPEAKING):
             if len(self._waiting) >= WAITING:
+                self._replies.refuse(say.id)
                 self.outgoing.error("RATE_LIMIT_EXCEEDED", "Please wait for the answer.", ref=say.id, retry_ms=2000)
                 return
             self._waiting.append(asked)

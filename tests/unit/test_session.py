@@ -160,6 +160,47 @@ def test_a_message_that_does_not_interrupt_waits_for_the_answer_to_end() -> None
     assert [end["rid"] for end in scene.of("resp.end")] == [1, 2]
 
 
+def test_a_message_that_waits_and_is_sent_again_is_answered_once_and_acknowledged_to_both() -> None:
+    async def script(scene: Scene) -> None:
+        scene.say("first")
+        await asyncio.sleep(0.5)
+        for _ in range(2):
+            scene.say("second", id="c2", interrupt=False)
+        await asyncio.sleep(60)
+
+    scene = Scene().play(script)
+    assert [ack["id"] for ack in scene.acks] == ["c1", "c2", "c2"]
+    assert [end["rid"] for end in scene.of("resp.end")] == [1, 2]
+
+
+def test_a_message_that_waits_is_answered_when_the_answer_before_it_is_stopped() -> None:
+    async def script(scene: Scene) -> None:
+        scene.say("first")
+        await asyncio.sleep(0.5)
+        scene.say("second", id="c2", interrupt=False)
+        scene.session.post(wire.Stop())
+        await asyncio.sleep(60)
+
+    scene = Scene().play(script)
+    assert [end["status"] for end in scene.of("resp.end")] == ["cut", "done"]
+    assert scene.acks[-1]["id"] == "c2"
+
+
+def test_a_message_whose_keeping_was_broken_off_is_new_when_it_comes_again() -> None:
+    async def script(scene: Scene) -> None:
+        scene.say("why?")
+        await asyncio.sleep(0.1)
+        next(task for task in asyncio.all_tasks() if task.get_name() == "record").cancel()
+        await asyncio.sleep(1)
+        assert scene.acks == []
+        scene.say("why?")
+        await asyncio.sleep(30)
+
+    scene = Scene(journal=MemoryJournal(delay=0.5)).play(script)
+    assert [ack["id"] for ack in scene.acks] == ["c1"]
+    assert [end["status"] for end in scene.of("resp.end")] == ["done"]
+
+
 def test_the_same_message_twice_is_answered_once_with_the_same_acknowledgement() -> None:
     async def script(scene: Scene) -> None:
         scene.say("why?")
