@@ -1,5 +1,6 @@
 """Where services meet: what each asks of the others, of the turn engine and of the machine. Compose fills the ports."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -166,6 +167,94 @@ class Media(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class FetchLimits:
+    """What one outgoing request may take.
+
+    `bytes` counts the body after decompression; `cut` keeps the beginning of a longer one instead of failing.
+    `seconds` runs from the first lookup to the last byte, redirects included. With `redirects=0` a redirect is an
+    answer like any other. `content_types` are media types, or beginnings of them that end in a slash, which an answer
+    with a 2xx status must have; empty takes all.
+    """
+
+    bytes: int = 5_000_000
+    cut: bool = False
+    seconds: float = 10.0
+    connect_seconds: float = 5.0
+    redirects: int = 5
+    content_types: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """An answer. `url` is where it came from, after redirects; the names of `headers` are in lower case."""
+
+    url: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def content_type(self) -> str:
+        """The media type alone, in lower case; empty when the answer names none."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+FetchProblem = Literal["connect", "timeout", "too_large", "content_type", "redirects", "broken"]
+
+
+class FetchFailed(Exception):
+    """An allowed address gave no usable answer; the message may be shown to whoever named the address."""
+
+    def __init__(self, reason: FetchProblem, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Egress(Protocol):
+    """The only way out: requests to addresses that strangers name. None of them reaches a private network."""
+
+    def check(self, url: str) -> str:
+        """The address in its normal form. Raises UrlNotAllowed for what can be seen without looking names up."""
+        ...
+
+    async def fetch(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        limits: FetchLimits | None = None,
+    ) -> Fetched:
+        """Any status is an answer. Raises UrlNotAllowed and FetchFailed."""
+        ...
+
+
+class Unreadable(ValueError):
+    """The parser cannot read this file; `reason` is the parser's own word for why. The message may be shown."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class TooExpensive(Exception):
+    """The file takes more time, memory or room than a file may; the message may be shown to whoever sent it."""
+
+    def __init__(self, limit: Literal["cpu", "memory", "time", "output"]) -> None:
+        super().__init__(f"the file takes too much {'room' if limit == 'output' else limit} to read")
+        self.limit = limit
+
+
+class Box(Protocol):
+    """Where strangers' files are opened: a process of their own with hard limits."""
+
+    async def run(self, parser: str, data: bytes, **options: str | int | float | bool | None) -> bytes:
+        """What the parser makes of the bytes. Raises Unreadable, TooExpensive, Unavailable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What a tier allows. None is unlimited."""
 
@@ -187,9 +276,15 @@ __all__ = [
     "AudioFormat",
     "Bot",
     "Bots",
+    "Box",
     "Clock",
     "Conversation",
     "Conversations",
+    "Egress",
+    "FetchFailed",
+    "FetchLimits",
+    "FetchProblem",
+    "Fetched",
     "Ids",
     "Journal",
     "Media",
@@ -200,6 +295,8 @@ __all__ = [
     "Revocations",
     "Speech",
     "StoredFile",
+    "TooExpensive",
     "TurnEngine",
     "UnknownConversation",
+    "Unreadable",
 ]
