@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -40,9 +41,10 @@ async def server(**settings: str) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def serving(
-    data: Path, port: int, *, program: Sequence[str] = ("-m", "server"), **settings: str
+    data: Path, port: int, *, program: Sequence[str] = ("-m", "server"), core: int | None = None, **settings: str
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The process itself, ready, on the data in a folder; ended by SIGTERM unless it has ended before."""
+    """The process itself, ready, on the data in a folder; ended by SIGTERM unless it has ended before. `core` is where
+    it and its workers run, on a machine that has more than one."""
     if not (data / "models").exists():
         (data / "models").symlink_to(models())
     environment = {**os.environ, "MA_DATA_DIR": str(data), "MA_PORT": str(port), "MA_LOG_LEVEL": "warning"}
@@ -50,7 +52,7 @@ async def serving(
     output = data / "server.log"
     with output.open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, *program, "serve", cwd=ROOT, env=environment, stdout=log, stderr=log
+            *_pinned(core), sys.executable, *program, "serve", cwd=ROOT, env=environment, stdout=log, stderr=log
         )
     try:
         await _ready(f"http://localhost:{port}", process, output)
@@ -64,6 +66,12 @@ async def serving(
             except TimeoutError:
                 process.kill()
                 await process.wait()
+
+
+def _pinned(core: int | None) -> tuple[str, ...]:
+    """What to put before a command, so that it runs on this core."""
+    able = core is not None and (os.cpu_count() or 1) > 1 and shutil.which("taskset")
+    return ("taskset", "-c", str(core)) if able else ()
 
 
 async def _ready(url: str, process: asyncio.subprocess.Process, output: Path) -> None:
