@@ -11,21 +11,22 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequenc
 from contextlib import aclosing
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
 from pipelines.core.language import primary
 from pipelines.frames import SpeechChunk
 from pipelines.models.manifest import Entry
 from pipelines.models.store import ModelMissing, ModelStore, UnknownModel
 from pipelines.providers import kokoro, llama, piper, silero, whisper
-from pipelines.providers.base import Llm, LlmCapabilities, ProviderError, Stt, Tts, TtsCapabilities, Vad, Voice
+from pipelines.providers.base import Llm, LlmCapabilities, ProviderError, Speed, Stt, Tts, TtsCapabilities, Vad, Voice
 from pipelines.providers.openai_compat import Endpoint, OpenAiLlm, fixed
 from pipelines.workers.process import WorkerProcess
 
 EMBEDDED_MODEL = "smollm2-135m-instruct-q4"
 EMBEDDED_CONTEXT = 2048
 REMOTE_CONTEXT = 8192
-SPEED: Mapping[str, Literal["fast", "medium", "slow"]] = {"piper": "fast", "kokoro": "medium"}
+SPEED: Mapping[str, Speed] = {"piper": "fast", "kokoro": "good"}
+"""What to expect of an engine that was not measured on this machine."""
 
 
 class PackageMissing(ValueError):
@@ -64,29 +65,47 @@ def _whisper(store: ModelStore, entry: Entry, settings: ProviderSettings) -> tup
     return whisper.WhisperStt(process, entry.name, entry.languages), process
 
 
-def _piper(store: ModelStore, entries: Sequence[Entry], settings: ProviderSettings) -> tuple[Speaking, WorkerProcess]:
+@dataclass(slots=True)
+class Espeak:
+    """Piper's process, once there is one: it also reads for voices of other engines."""
+
+    process: WorkerProcess | None = None
+
+
+def _piper(
+    store: ModelStore, entries: Sequence[Entry], settings: ProviderSettings, espeak: Espeak
+) -> tuple[Speaking, tuple[WorkerProcess, ...]]:
     voices = [voice for entry in entries for voice in voices_of(entry)]
     paths = {voice.id: store.path(entry.name) for entry in entries for voice in voices_of(entry)}
-    process = WorkerProcess(piper.worker(paths, settings.voice, settings.tts_threads))
-    return piper.PiperTts(process, voices), process
+    espeak.process = WorkerProcess(piper.worker(paths, settings.voice, settings.tts_threads))
+    return piper.PiperTts(espeak.process, voices), (espeak.process,)
 
 
-def _kokoro(store: ModelStore, entries: Sequence[Entry], settings: ProviderSettings) -> tuple[Speaking, WorkerProcess]:
+def _kokoro(
+    store: ModelStore, entries: Sequence[Entry], settings: ProviderSettings, espeak: Espeak
+) -> tuple[Speaking, tuple[WorkerProcess, ...]]:
+    """Without Piper's package only the voices that need no reader; without any voice of Piper its process reads all
+    the same."""
     entry, dictionaries = entries[0], store.path("misaki-en")
-    voices = voices_of(entry)
+    voices = [voice for voice in voices_of(entry) if _runs("piper") or not kokoro.foreign(voice)]
+    new: tuple[WorkerProcess, ...] = ()
+    if espeak.process is None and any(kokoro.foreign(voice) for voice in voices):
+        espeak.process = WorkerProcess(piper.worker({}, settings.voice, settings.tts_threads))
+        new = (espeak.process,)
     languages = {voice.id: voice.language for voice in voices}
     spec = kokoro.worker(store.path(entry.name), dictionaries, languages, settings.voice, settings.tts_threads)
     process = WorkerProcess(spec)
-    return kokoro.KokoroTts(process, voices), process
+    return kokoro.KokoroTts(process, voices, espeak.process), (*new, process)
 
 
 RECOGNISERS: Mapping[str, Callable[[ModelStore, Entry, ProviderSettings], tuple[Stt, WorkerProcess]]] = {
     "whisper": _whisper,
 }
-SPEAKERS: Mapping[str, Callable[[ModelStore, Sequence[Entry], ProviderSettings], tuple[Speaking, WorkerProcess]]] = {
-    "piper": _piper,
-    "kokoro": _kokoro,
-}
+SPEAKERS: Mapping[
+    str,
+    Callable[[ModelStore, Sequence[Entry], ProviderSettings, Espeak], tuple[Speaking, tuple[WorkerProcess, ...]]],
+] = {"piper": _piper, "kokoro": _kokoro}
+"""In this order: a later engine may ask an earlier one to read."""
 
 
 PACKAGES: Mapping[str, str] = {"piper": "piper"}
@@ -138,13 +157,18 @@ def speakers(store: ModelStore, settings: ProviderSettings) -> tuple[Tts, "Voice
         for entry in able
         if _runs(entry.engine) and all(store.present(name) for name in (entry.name, *entry.needs))
     ]
+    espeak = Espeak()
     built = [
-        SPEAKERS[engine](store, [entry for entry in here if entry.engine == engine], settings)
+        SPEAKERS[engine](store, [entry for entry in here if entry.engine == engine], settings, espeak)
         for engine in SPEAKERS
         if any(entry.engine == engine for entry in here)
     ]
     voices = Voices([voice for tts, _ in built for voice in tts.capabilities.voices], settings.voice)
-    return _ByVoice([tts for tts, _ in built]), voices, tuple(process for _, process in built)
+    return (
+        _ByVoice([tts for tts, _ in built]),
+        voices,
+        tuple(process for _, processes in built for process in processes),
+    )
 
 
 def _runs(engine: str) -> bool:
@@ -167,9 +191,13 @@ def language_model(store: ModelStore, settings: ProviderSettings) -> tuple[OpenA
 
 def voices_of(entry: Entry) -> list[Voice]:
     speed = SPEED[entry.engine]
-    return [Voice(v.id, v.name, v.language, v.gender, entry.engine, speed, entry.licence) for v in entry.voices]
+    return [
+        Voice(v.id, v.name, v.language, v.gender, entry.engine, speed, entry.licence, v.style) for v in entry.voices
+    ]
 
 
+QUICK: Final = 0.25
+"""Seconds of work for a second of speech up to which a voice is fast."""
 REAL_TIME: Final = 0.6
 """Seconds of work for a second of speech up to which a voice keeps up with a conversation."""
 
@@ -197,6 +225,13 @@ class Voices:
         """This engine needs `factor` seconds for a second of speech on this machine."""
         self._factors[engine] = factor
 
+    def speed(self, voice: Voice) -> Speed:
+        """How it keeps up on this machine, as far as its engine was measured here."""
+        factor = self._factors.get(voice.engine)
+        if factor is None:
+            return voice.speed
+        return "fast" if factor <= QUICK else "good" if factor <= REAL_TIME else "slow"
+
     def keeps_up(self, id: str) -> bool:
         """Whether the voice is installed and fast enough here to be one that nobody asked for by name."""
         voice = self._voices.get(id)
@@ -212,7 +247,7 @@ class Voices:
             voice = self._voices.get(id or "")
             if voice is not None and _speaks(voice, language):
                 return voice
-        order = ("fast", "medium", "slow")
+        order = ("fast", "good", "slow")
         return min(
             (voice for voice in self if _speaks(voice, language)),
             key=lambda v: (v.language.lower() != language.lower(), order.index(v.speed)),

@@ -1,14 +1,16 @@
 """Which of the slower, more natural voices keep up with a conversation here: measured once, and remembered."""
 
 import json
+from collections.abc import Iterable
 from contextlib import suppress
 from math import inf
 from pathlib import Path
 from typing import Final
 
+from pipelines.core.language import primary
 from pipelines.frames import OUTPUT_RATE
 from pipelines.ports import Clock
-from pipelines.providers.base import ProviderError
+from pipelines.providers.base import ProviderError, Voice
 from pipelines.registry import Providers
 
 _SAMPLE: Final = "This is how quickly I speak."
@@ -20,7 +22,7 @@ async def measure(providers: Providers, clock: Clock, kept: Path) -> dict[str, f
     What was found once is remembered in the file `kept`: delete it to measure again.
     """
     known = _remembered(kept)
-    for engine, voice in {voice.engine: voice.id for voice in providers.voices if voice.speed != "fast"}.items():
+    for engine, voice in _one_each(providers.voices).items():
         for _ in range(0 if engine in known else 2):  # the first time loads the model
             started = clock.monotonic()
             with suppress(ProviderError):
@@ -29,6 +31,12 @@ async def measure(providers: Providers, clock: Clock, kept: Path) -> dict[str, f
         providers.voices.measured(engine, known.get(engine, inf))
     _remember(kept, known)
     return known
+
+
+def _one_each(voices: Iterable[Voice]) -> dict[str, str]:
+    """One voice of every engine that may be too slow, of those that speak the sample's language."""
+    slower = [voice for voice in voices if voice.speed != "fast" and primary(voice.language) == "en"]
+    return {voice.engine: voice.id for voice in slower}
 
 
 def _remembered(kept: Path) -> dict[str, float]:

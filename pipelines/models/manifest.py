@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 Source = Literal["pypi", "npm", "hub", "file"]
 Engine = Literal["", "whisper", "piper", "kokoro", "llama"]
 Gender = Literal["female", "male", "neutral"]
+Style = Literal["neutral", "whisper", "character"]
 
 
 class ManifestInvalid(ValueError):
@@ -48,6 +49,7 @@ class ModelVoice:
     name: str
     language: str
     gender: Gender
+    style: Style = "neutral"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,8 @@ def _file(pattern: str, value: str | Mapping[str, str]) -> ModelFile:
 
 
 def _voice(id: str, row: Mapping[str, str]) -> ModelVoice:
-    return ModelVoice(id, row["name"], row["language"], _one_of(Gender, row["gender"]))
+    gender, style = _one_of(Gender, row["gender"]), _one_of(Style, row.get("style", "neutral"))
+    return ModelVoice(id, row["name"], row["language"], gender, style)
 
 
 def _one_of(choices: Any, value: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 
 from pipelines.frames import SpeechChunk, Transcript
 
+Speed = Literal["fast", "good", "slow"]
 TOO_SLOW = "The language model did not answer in time."
 """What a visitor is told, whoever lost patience."""
 
@@ -58,15 +59,16 @@ class SttCapabilities:
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """A voice as data. `language` is a BCP 47 tag; `speed` says how it keeps up with real time on two cores."""
+    """A voice as data. `language` is a BCP 47 tag; `speed` says how it keeps up with a conversation on two cores."""
 
     id: str
     name: str
     language: str
     gender: Literal["female", "male", "neutral"]
     engine: str
-    speed: Literal["fast", "medium", "slow"]
+    speed: Speed
     licence: str
+    style: Literal["neutral", "whisper", "character"] = "neutral"
 
 
 @dataclass(frozen=True, slots=True)

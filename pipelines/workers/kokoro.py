@@ -1,6 +1,7 @@
 """Text to speech in a worker process: Kokoro, 82 million parameters, int8, with its own exact durations."""
 
 import json
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,12 @@ LAG = 960  # samples by which the durations trail the sound: the median over the
 TAIL = 6_000  # samples of silence that stay after the last sound
 MOST_SYMBOLS = 400  # the model reads 510
 LONGEST_TEXT = 1_000
+HELLO = "həlˈO"
+# What espeak writes with two letters, Kokoro was taught as one (misaki's table for languages other than English).
+LIGATURES = {
+    "aɪ": "I", "aʊ": "W", "eɪ": "A", "oʊ": "O", "əʊ": "Q", "ɔɪ": "Y",
+    "dz": "ʣ", "dʒ": "ʤ", "ts": "ʦ", "tʃ": "ʧ",
+}  # fmt: skip
 
 Read = tuple[str, int, int]
 
@@ -45,7 +52,11 @@ class Kokoro:
         self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
     def knows(self, symbols: str) -> str:
-        return "".join(symbol for symbol in symbols if symbol in self._ids)
+        """The symbols that the model was trained on; an accented letter that it was not becomes letter and accent."""
+        parts = (
+            c if c in self._ids else unicodedata.normalize("NFD", c) for c in unicodedata.normalize("NFC", symbols)
+        )
+        return "".join(symbol for symbol in "".join(parts) if symbol in self._ids)
 
     def say(self, symbols: str, voice: str) -> tuple[Array, list[phones.Timed]]:
         """Audio at RATE, and the samples of every symbol and of the silences at both ends, which sum to its length."""
@@ -75,7 +86,7 @@ class Voices:
         self._languages: Mapping[str, str] = config["voices"]
         self._model: Kokoro | None = None
         if config["default"] in self._languages:
-            self._speak("Hello there.", config["default"], 10, lambda: False)  # so that the first user does not wait
+            self._ready().say(HELLO, config["default"])  # so that the first user does not wait
 
     def about(self) -> Header:
         return {"voices": sorted(self._languages)}
@@ -86,22 +97,32 @@ class Voices:
             raise CallFailed(f"a clause of {len(text)} characters", retryable=False)
         if voice not in self._languages:
             raise CallFailed(f"no voice is called {voice!r}", retryable=False)
-        return self._speak(text, voice, args.get("lead_ms"), cancelled)
+        model, lead_ms = self._ready(), args.get("lead_ms")
+        if "symbols" not in args:
+            read = [(model.knows(s), c0, c1) for s, c0, c1 in self._accents[self._languages[voice]].read(text)]
+            return self._speak(voice, read, lead_ms, cancelled)
+        read = [(known, 0, 0) for s in joined(args["symbols"]).split() if (known := model.knows(s))]
+        header, pcm = self._speak(voice, read, lead_ms, cancelled)
+        alone: Mapping[str, str] = args["words"]
+        return header | {"words": phones.words(text, header["phones"], lambda word: joined(alone.get(word, "")))}, pcm
 
-    def _speak(self, text: str, voice: str, lead_ms: int | None, cancelled: Cancelled) -> Reply:
+    def _ready(self) -> Kokoro:
         if self._model is None:
-            self._model = Kokoro(Path(self._config["model"]), self._config["threads"])
             self._accents = accents(Path(self._config["dictionaries"]))
-        read = [(self._model.knows(s), c0, c1) for s, c0, c1 in self._accents[self._languages[voice]].read(text)]
+            self._model = Kokoro(Path(self._config["model"]), self._config["threads"])
+        return self._model
+
+    def _speak(self, voice: str, read: Sequence[Read], lead_ms: int | None, cancelled: Cancelled) -> Reply:
         if not any(phones.is_sound(symbol) for symbols, *_ in read for symbol in symbols):
             return {"phones": [], "words": []}, b""
+        model = self._ready()
         pieces: list[Array] = []
         timed: list[phones.Timed] = []
         spans: list[phones.Word] = []
         for batch in _batches(read):
             if cancelled():
                 break
-            audio, spoken = self._model.say(" ".join(symbols for symbols, *_ in batch), voice)
+            audio, spoken = model.say(" ".join(symbols for symbols, *_ in batch), voice)
             spans += _words(batch, spoken, sum(len(piece) for piece in pieces))
             pieces.append(audio)
             timed += spoken
@@ -115,6 +136,13 @@ class Voices:
         end = max((t1 for symbol, _, t1, _ in said if symbol != phones.SILENCE), default=len(whole))
         words = [(_within(t0 - start, end), _within(t1 - start, end), c0, c1) for t0, t1, c0, c1 in spans]
         return {"phones": said, "words": words}, pcm16(whole)
+
+
+def joined(symbols: str) -> str:
+    """espeak's symbols as Kokoro knows them."""
+    for two, one in LIGATURES.items():
+        symbols = symbols.replace(two, one)
+    return symbols.replace("-", "")
 
 
 def _within(time: int, end: int) -> int:

@@ -1,4 +1,4 @@
-"""Text to speech in a worker process: Piper.
+"""Text to speech in a worker process: Piper, and the phonemes of espeak for voices that are not Piper's.
 
 piper-tts is GPL-3.0. This is the only file that imports it, and it runs in a process of its own: the server talks to it
 through a pipe and works without it.
@@ -17,6 +17,7 @@ import soxr
 from piper import PiperVoice
 from piper.config import PiperConfig
 from piper.patch_voice_with_alignment import add_alignment_output
+from piper.phonemize_espeak import EspeakPhonemizer
 
 from pipelines.workers import phones
 from pipelines.workers.child import CallFailed, Cancelled, Reply
@@ -62,6 +63,20 @@ class Speaker:
         return [symbol for sentence in self._voice.phonemize(word) for symbol in sentence]
 
 
+class Reader:
+    """Text to IPA by espeak-ng, in any of its languages."""
+
+    def __init__(self) -> None:
+        self._espeak = EspeakPhonemizer()
+
+    def read(self, text: str, language: str) -> tuple[str, dict[str, str]]:
+        """The symbols of the whole, where words run together, and of each of its words alone."""
+        return self._symbols(text, language), {word: self._symbols(word, language) for word in set(text.split())}
+
+    def _symbols(self, text: str, language: str) -> str:
+        return " ".join("".join(sentence) for sentence in self._espeak.phonemize(language, text))
+
+
 class Voices:
     """The default voice is loaded at the start, the others when they are first asked for."""
 
@@ -69,6 +84,7 @@ class Voices:
         self._paths = {name: Path(path) for name, path in paths.items()}
         self._threads = threads
         self._loaded: dict[str, Speaker] = {}
+        self._reader = Reader()
         if default in paths:
             self._speaker(default).speak("Hello there.", lambda: False)  # so that the first user does not wait
 
@@ -79,6 +95,9 @@ class Voices:
         text = str(args["text"])
         if len(text) > LONGEST_TEXT:
             raise CallFailed(f"a clause of {len(text)} characters", retryable=False)
+        if op == "read":
+            symbols, alone = self._reader.read(text, str(args["language"]))
+            return {"symbols": symbols, "words": alone}, b""
         speaker = self._speaker(str(args["voice"]))
         audio, timed = speaker.speak(text, cancelled)
         if not len(audio):

@@ -42,7 +42,7 @@ def test_a_language_is_known_by_any_of_its_dialects() -> None:
 
 
 def test_an_avatar_speaks_with_its_own_voice_where_the_machine_keeps_up() -> None:
-    voices = Voices([voice("joe", "en-US"), voice("heart", "en-US", "medium", engine="kokoro")], "joe")
+    voices = Voices([voice("joe", "en-US"), voice("heart", "en-US", "good", engine="kokoro")], "joe")
     assert voices.choose("en-US", own="heart").id == "joe"
     voices.measured("kokoro", 1.4)
     assert voices.choose("en-US", own="heart").id == "joe"
