@@ -1,5 +1,6 @@
 """An OpenAI-compatible chat endpoint that answers at once: what a server adds to its model is what is left."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -10,8 +11,8 @@ WORDS = "Certainly. I can tell you about that in a moment, and then some more."
 
 
 @asynccontextmanager
-async def instant_model() -> AsyncIterator[str]:
-    """Yields its base URL."""
+async def instant_model(*, pause: float = 0.0, words: str = WORDS) -> AsyncIterator[str]:
+    """Yields its base URL. `pause` is the seconds before each word, for a model that takes its time."""
 
     async def chat(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
@@ -22,7 +23,8 @@ async def instant_model() -> AsyncIterator[str]:
     async def answer(request: web.Request, response: web.StreamResponse) -> None:
         await request.read()
         await response.prepare(request)
-        for n, word in enumerate(WORDS.split()):
+        for n, word in enumerate(words.split()):
+            await asyncio.sleep(pause)
             delta = {"role": "assistant", "content": word if n == 0 else f" {word}"}
             chunk = {"id": "x", "object": "chat.completion.chunk", "created": 0, "model": "instant"}
             chunk["choices"] = [{"index": 0, "delta": delta, "finish_reason": None}]

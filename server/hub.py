@@ -21,6 +21,9 @@ SWEEP = 5.0
 LEAVE = 3.0
 """Seconds that sessions have to keep what was heard of their last reply."""
 
+RETRY_MS, SPREAD_MS = 1000, 5000
+"""When clients of a server that stops should come back: from the first on, evenly over the second."""
+
 log = structlog.get_logger()
 
 
@@ -81,10 +84,14 @@ class Hub:
             raise ChatbotUnavailable(retry_after=60)
         return bot
 
-    async def join(self, session: Session, link: Link) -> None:
-        """Send the session's events to `link` from now on."""
+    async def join(self, session: Session, link: Link, token: str) -> None:
+        """Send the session's events to `link` from now on. `token` is that of its `ready`: of two sockets that resume a
+        session at once, the later one gets it."""
         if session.id not in self._sessions:
             await link.close("expired")
+            return
+        if not session.latest(token):
+            await link.close("superseded")
             return
         self._away.pop(session.id, None)
         old = session.outgoing.attach(link)
@@ -141,8 +148,7 @@ class Hub:
 
     def leave(self, session: Session, link: Link) -> None:
         """`link` is gone; the session waits `TTL` seconds for another one."""
-        if session.outgoing.link is link:
-            session.outgoing.link = None
+        session.outgoing.lose(link)
         if session.outgoing.link is None and session.id in self._sessions:
             self._away[session.id] = self._clock.monotonic()
 
@@ -157,6 +163,6 @@ class Hub:
     async def drain(self, seconds: float) -> None:
         """Refuse new sessions, tell the open ones, and let running replies end, at most `seconds`."""
         self.draining = True
-        for session in self._sessions.values():
-            session.outgoing.send(wire.Draining(retry_ms=1000))
+        for n, session in enumerate(self._sessions.values()):
+            session.outgoing.send(wire.Draining(retry_ms=RETRY_MS + SPREAD_MS * n // len(self._sessions)))
         await asyncio.gather(*(session.finish(seconds) for session in self._sessions.values()))

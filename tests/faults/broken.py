@@ -1,0 +1,33 @@
+"""A server with one rule of its edge broken, named by the first argument: the check that guards it must see it."""
+
+import math
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from api._kit import http
+from server import app, door, sockets
+from server.__main__ import main
+
+
+def deadlines() -> None:
+    """Those that the libraries come with: an hour for a header, none for a body, none for joining."""
+    door.KEEP_ALIVE = 3630.0  # type: ignore[misc]
+    http.BODY_SECONDS = math.inf  # type: ignore[misc]
+    sockets.CONNECT_SECONDS = 3600.0
+
+
+def drain() -> None:
+    """Told to stop, it goes at once: nobody is told, no answer ends, and what was heard is not kept."""
+
+    async def gone(*_: Any) -> None:
+        sys.exit(0)
+
+    app._drain = gone
+
+
+RULES: dict[str, Callable[[], None]] = {"deadlines": deadlines, "drain": drain}
+
+if __name__ == "__main__":
+    RULES[sys.argv.pop(1)]()
+    sys.exit(main())
