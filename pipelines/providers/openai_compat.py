@@ -37,11 +37,19 @@ class OpenAiLlm:
     """`endpoint` is asked before every call, because an embedded server that was restarted has another port.
 
     How long an answer may take is the caller's to say: it closes the iterator, and with it the connection.
-    Parameters that an endpoint says it does not know are left out from then on.
+    Parameters that an endpoint says it does not know are left out from then on. An endpoint that a stranger names needs
+    a `connect` that guards where it goes.
     """
 
-    def __init__(self, endpoint: Callable[[], Awaitable[Endpoint]], capabilities: LlmCapabilities) -> None:
+    def __init__(
+        self,
+        endpoint: Callable[[], Awaitable[Endpoint]],
+        capabilities: LlmCapabilities,
+        *,
+        connect: Callable[[Endpoint], httpx2.AsyncClient] | None = None,
+    ) -> None:
         self._endpoint = endpoint
+        self._connect = connect or _trusting
         self._capabilities = capabilities
         self._clients: dict[Endpoint, AsyncOpenAI] = {}
         self._unknown: frozenset[str] = frozenset()
@@ -114,9 +122,14 @@ class OpenAiLlm:
                 api_key=endpoint.api_key or "none",
                 max_retries=0,
                 timeout=DEAD_SECONDS,
-                http_client=DefaultAsyncHttpxClient(trust_env=not endpoint.local),
+                http_client=self._connect(endpoint),
             )
         return client
+
+
+def _trusting(endpoint: Endpoint) -> httpx2.AsyncClient:
+    """For an endpoint that the operator chose: wherever it is."""
+    return DefaultAsyncHttpxClient(trust_env=not endpoint.local)
 
 
 def fixed(endpoint: Endpoint) -> Callable[[], Awaitable[Endpoint]]:

@@ -154,7 +154,7 @@ class GuardedEgress:
         self.destinations = destinations or Destinations()
         self._agent = agent
         self._open_socket = open_socket
-        self._names = Names(lookup)
+        self.names = Names(lookup)
         self._guarded = self._session(self.dial)
         self._excepted = self._session(open_socket)
 
@@ -189,7 +189,7 @@ class GuardedEgress:
     async def close(self) -> None:
         await self._guarded.close()
         await self._excepted.close()
-        await self._names.close()
+        await self.names.close()
 
     def dial(self, info: AddressInfo) -> socket.socket:
         """A socket to connect to the address with. Raises NotPublic."""
@@ -242,7 +242,7 @@ class GuardedEgress:
 
     def _session(self, dial: OpenSocket) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
-            resolver=self._names,
+            resolver=self.names,
             use_dns_cache=False,
             socket_factory=dial,
             limit=CONNECTIONS,
@@ -317,8 +317,11 @@ class Names(AbstractResolver):
         self._threads = ThreadPoolExecutor(max_workers=LOOKUPS, thread_name_prefix="names")
 
     async def addresses(self, host: str, port: int) -> Sequence[str]:
-        """Raises OSError."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._lookup, host, port)
+        """At least one. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        if found := await loop.run_in_executor(self._threads, self._lookup, host, port):
+            return found
+        raise OSError(f"{host} has no address")
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC

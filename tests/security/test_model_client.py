@@ -1,0 +1,84 @@
+"""Models that customers bring: asked through the same guard."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+
+from pipelines.providers.base import ChatMessage, LlmCapabilities, LlmOptions, ProviderError
+from pipelines.providers.openai_compat import Endpoint, OpenAiLlm, fixed
+from server.infra.egress import Destinations, Names
+from server.infra.model_client import model_client
+from tests.security.canary import FRONT, World, canary, website
+from tests.security.corpus import CORPUS
+
+CHUNK = '{"id":"1","object":"chat.completion.chunk","created":1,"model":"m","choices":[%s]}'
+DELTA = "data: " + CHUNK % '{"index":0,"delta":{"content":"%s"}}' + "\n\n"
+
+
+@asynccontextmanager
+async def model(url: str, destinations: Destinations, world: World) -> AsyncIterator[OpenAiLlm]:
+    names = Names(world.lookup)
+    llm = OpenAiLlm(
+        fixed(Endpoint(url, "secret")),
+        LlmCapabilities("m", context=4096, local=False),
+        connect=lambda endpoint: model_client(destinations, names),
+    )
+    yield llm
+    await llm.close()
+    await names.close()
+
+
+async def answer(llm: OpenAiLlm) -> str:
+    return "".join([text async for text in llm.stream([ChatMessage("user", "hello")], LlmOptions())])
+
+
+@pytest.mark.parametrize("answers", [[["127.0.0.1"]], [["10.0.0.1"], ["127.0.0.1"]], [["::1", "127.0.0.1"]]])
+async def test_a_model_whose_name_leads_inside_is_not_asked(answers: list[list[str]]) -> None:
+    async with canary() as bird:
+        world = World({"model.example": answers})
+        guard = Destinations(ports=frozenset({bird.port}))
+        async with model(f"http://model.example:{bird.port}/v1", guard, world) as llm:
+            for _ in range(2):
+                with pytest.raises(ProviderError):
+                    await answer(llm)
+        assert bird.hits == 0
+
+
+async def test_no_address_of_the_corpus_is_asked_for_an_answer() -> None:
+    async with canary() as bird:
+        world = World({"public.example": [[]]})
+        guard = Destinations(ports=frozenset({80, 443, bird.port}))
+        names = Names(world.lookup)
+        async with model_client(guard, names) as client:
+            for url in CORPUS:
+                with pytest.raises(Exception):  # noqa: B017, PT011 - how it fails is the library's affair
+                    await client.get(url.format(p=bird.port))
+        await names.close()
+        assert bird.hits == 0
+
+
+async def test_a_redirect_of_a_model_is_not_followed() -> None:
+    async with canary() as bird:
+
+        async def away(request: web.Request) -> web.Response:
+            return web.Response(status=307, headers={"Location": f"http://127.0.0.1:{bird.port}/"})
+
+        async with website(web.post("/v1/chat/completions", away)) as port:
+            guard = Destinations(frozenset({(FRONT, port), ("127.0.0.1", bird.port)}))
+            async with model(f"http://{FRONT}:{port}/v1", guard, World({FRONT: [["127.0.0.1"]]})) as llm:
+                with pytest.raises(ProviderError):
+                    await answer(llm)
+        assert bird.hits == 0
+
+
+async def test_an_allowed_model_streams_its_answer() -> None:
+    async def talk(request: web.Request) -> web.Response:
+        text = DELTA % "Good " + DELTA % "day" + "data: [DONE]\n\n"
+        return web.Response(text=text, content_type="text/event-stream")
+
+    async with website(web.post("/v1/chat/completions", talk)) as port:
+        guard = Destinations(frozenset({(FRONT, port)}))
+        async with model(f"http://{FRONT}:{port}/v1", guard, World({FRONT: [["127.0.0.1"]]})) as llm:
+            assert await answer(llm) == "Good day"
