@@ -1,20 +1,33 @@
 """From the session to whichever socket is attached: numbers events, keeps what is unacknowledged, pumps what may go."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 import orjson
 
+from pipelines.frames import OUTPUT_RATE
 from pipelines.ports import Clock
 from server import wire
 from server.core.stream import Overrun, ResumeGap, Stream
 from server.telemetry import Metrics
 
+UNSURE = OUTPUT_RATE // 2
+"""Samples before the last one reported as played that are kept: a client that lost its place may ask for them."""
+KEEPING = 256
+"""Bytes that an event or a piece of sound costs beside its own."""
+
 
 class Link(Protocol):
     """One live socket of one client."""
 
-    async def emit(self, name: str, payload: dict[str, object] | bytes) -> None: ...
+    async def emit(self, name: str, payload: str | bytes) -> None:
+        """Send an event (JSON) or media (bytes); never waits for the client."""
+        ...
+
+    def full(self, tell: Callable[[], None]) -> bool:
+        """Whether the client has yet to read what it was sent; then `tell` is called when it has."""
+        ...
 
     async def close(self, reason: str) -> None:
         """Close the socket; its last events are delivered first where that is possible."""
@@ -30,6 +43,8 @@ class Outgoing:
         self._stream = Stream(window=window, limit=limit)
         self._wake = asyncio.Event()
         self.link: Link | None = None
+        self.moves = 0
+        """How often a socket was attached or lost."""
         self._overrun = False
 
     @property
@@ -40,8 +55,9 @@ class Outgoing:
         """Number the event and queue it."""
         body = event.model_dump(mode="json", exclude_none=True)
         body |= {"seq": self._stream.last + 1, "ts": round(self._clock.now(), 3)}
+        text = orjson.dumps(body)
         try:
-            self._stream.push(wire.EVENT_NAMES[type(event)], body, len(orjson.dumps(body)))
+            self._stream.push(wire.EVENT_NAMES[type(event)], text.decode(), len(text) + KEEPING)
         except Overrun:
             self._overrun = True
         self._wake.set()
@@ -59,8 +75,9 @@ class Outgoing:
 
     def audio(self, media: wire.Media) -> None:
         """Queue a piece of a response's sound."""
+        data, end = media.pack(), media.t + len(media.payload) // 2
         try:
-            self._stream.push_media("audio", media.pack(), media.rid, media.t + len(media.payload) // 2)
+            self._stream.push_media("audio", data, len(data) + KEEPING, media.rid, end)
         except Overrun:
             self._overrun = True
         self._wake.set()
@@ -71,14 +88,25 @@ class Outgoing:
         self._wake.set()
 
     def heard(self, rid: int, samples: int) -> None:
-        """This much of response `rid` has been played: its sound will not be asked for again."""
-        self._stream.heard(rid, samples)
+        """This much of response `rid` has been played: but for the last half second, it will not be asked for again."""
+        self._stream.heard(rid, max(0, samples - UNSURE))
+
+    def over(self, rid: int) -> None:
+        """Nothing of response `rid` will be played any more."""
+        self._stream.heard(rid + 1, 0)
 
     def attach(self, link: Link) -> Link | None:
         """Send to `link` from now on; returns the one it replaces."""
         old, self.link = self.link, link
+        self.moves += 1
         self._wake.set()
         return old
+
+    def lose(self, link: Link) -> None:
+        """`link` is gone; another one may come."""
+        if self.link is link:
+            self.link = None
+            self.moves += 1
 
     def resume(self, seen: int, rid: int, played: int) -> tuple[Link | None, bool]:
         """Rewind for another socket, which is attached later; returns the socket that is replaced, and whether nothing
@@ -103,10 +131,11 @@ class Outgoing:
             if link is None:
                 continue
             if self._overrun:
-                self.link = None
+                self.lose(link)
                 await link.close("slow")
                 continue
-            for out in self._stream.sendable():
-                await link.emit(out.name, out.payload)
-                if self.link is not link:
-                    break
+            while self.link is link and not link.full(self._wake.set) and (out := self._stream.take()):
+                payload = out.payload
+                if out.resent and isinstance(payload, bytes):
+                    payload = wire.resent(payload)
+                await link.emit(out.name, payload)

@@ -276,7 +276,7 @@ class Replies:
 
     def _end(self, reply: Reply, status: Literal["done", "cut", "error"], heard: Heard) -> None:
         self._metrics.turns.labels(status).inc()
-        self._outgoing.heard(reply.rid, reply.samples)
+        self._outgoing.over(reply.rid)
         self._outgoing.send(
             wire.RespEnd(
                 rid=reply.rid,

@@ -194,7 +194,7 @@ class Reply:
         """Wait until the listener is near enough; False when it has not moved for `STALLED`."""
         playhead, since = -1, 0.0
         while not self.unheard and (wait := self._pacer.wait(samples, now := self._clock.monotonic())):
-            if (heard := self._pacer.playhead(now)) != playhead:
+            if (heard := self._pacer.playhead(now)) != playhead or self._outgoing.link is None:
                 playhead, since = heard, now
             self.unheard = now - since > STALLED
             await self._clock.sleep(wait)
@@ -208,12 +208,17 @@ class Reply:
         self._samples += len(pcm) // 2
 
     async def _heard_to_the_end(self) -> None:
-        left = self._samples - self._pacer.playhead(self._clock.monotonic())
-        try:
-            async with asyncio.timeout(left / OUTPUT_RATE + SLACK):
-                await self._done.wait()
-        except TimeoutError:
-            pass
+        """Until the client has said so, or had the time. While it is away it has not."""
+        moves = -1
+        while self._outgoing.link is None or moves != self._outgoing.moves:
+            moves = self._outgoing.moves
+            left = self._samples - self._pacer.playhead(self._clock.monotonic())
+            try:
+                async with asyncio.timeout(left / OUTPUT_RATE + SLACK):
+                    await self._done.wait()
+                return
+            except TimeoutError:
+                pass
 
     def played(self, report: wire.Play) -> None:
         """The client's word of what it hears."""

@@ -79,6 +79,7 @@ class Session:
 
     def post(self, event: BaseModel, ack: Ack | None = None) -> None:
         """Hand over a client event; never waits. Raises SessionBusy."""
+        self._old_token = ""
         try:
             self._inbox.put_nowait(Received(event, ack))
         except asyncio.QueueFull:
@@ -88,11 +89,16 @@ class Session:
         """Hand over a microphone frame; never waits. Raises ValueError with a message fit for the client."""
         if media.kind is not wire.Kind.MIC_PCM16:
             raise ValueError(f"a client sends kind {wire.Kind.MIC_PCM16.value} (microphone), not {media.kind.value}")
+        self._old_token = ""
         self._ear.push(media)
 
     def accepts(self, token: str) -> bool:
         """Whether `token` resumes this session: the newest one, or the one before it until it is used."""
         return any(known and compare_digest(known, token) for known in (self._token, self._old_token))
+
+    def latest(self, token: str) -> bool:
+        """Whether nobody has been given a newer one."""
+        return compare_digest(self._token, token)
 
     def ready(self, ttl: int, *, recovered: bool = False) -> dict[str, object]:
         """The ack of `hello`, with a new resume token."""
@@ -187,7 +193,6 @@ class Session:
             await self._step(Event.USER_TYPED, self._waiting.popleft())
 
     async def _received(self, received: Received) -> None:
-        self._old_token = ""
         match received.event:
             case wire.Say() as say:
                 await self._on_say(say, received.ack)

@@ -2,19 +2,18 @@
 
 Handlers only check and enqueue, in the order of arrival, and never wait for a session. The remedies for the stack's
 hazards are here: acknowledgements are sent by the session, after its commit; a socket that connects and says nothing is
-closed; closing does not wait for a peer that has gone deaf; compression is off.
+closed. Those that reach below Socket.IO are in `engine`.
 """
 
 import asyncio
 import math
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import orjson
 import socketio
 import structlog
 from aiohttp import web
-from engineio.async_drivers import aiohttp as driver
 from pydantic import ValidationError
 from socketio import packet
 
@@ -23,6 +22,7 @@ from api._kit.errors import ApiError, Forbidden, Unauthenticated
 from pipelines.ports import Clock
 from server import wire
 from server.core.buckets import Bucket
+from server.engine import Engine, end
 from server.hub import Hub
 from server.inbox import SessionBusy
 from server.session import Session
@@ -51,17 +51,6 @@ RETURNS = frozenset({"slow", "drained", "expired"})
 log = structlog.get_logger()
 
 
-class _Plain(driver.WebSocket):  # type: ignore[misc]
-    """The engine's websocket without permessage-deflate: it costs memory by socket and gains nothing on audio."""
-
-    async def __call__(self, environ: dict[str, Any]) -> web.WebSocketResponse:
-        self._sock = web.WebSocketResponse(max_msg_size=self.server.max_http_buffer_size, compress=False)
-        await self._sock.prepare(environ["aiohttp.request"])
-        self.environ = environ
-        await self.handler(self)
-        return self._sock
-
-
 class _Server(socketio.AsyncServer):  # type: ignore[misc]
     """Socket.IO with acknowledgements sent by whoever accepts the event, whenever that is."""
 
@@ -87,16 +76,18 @@ class _Server(socketio.AsyncServer):  # type: ignore[misc]
         self.sockets.expect_connect(eio_sid)
         return answer
 
-    async def send_event(self, eio_sid: str, name: str, payload: dict[str, object] | bytes) -> None:
-        """What `emit` does for one socket, without the task and the turns of the loop that it takes for many."""
-        await self._send_packet(eio_sid, packet.Packet(packet.EVENT, namespace=wire.NAMESPACE, data=[name, payload]))
+    async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
+        if environ := self.environ.get(eio_sid):
+            end(environ)
+        await super()._handle_eio_disconnect(eio_sid, reason)
 
-    async def hang_up(self, eio_sid: str) -> None:
-        """Close the engine's socket without waiting for its peer."""
-        socket = self.eio.sockets.get(eio_sid)
-        if socket is not None:
-            await socket.close(wait=False)
-            await socket.queue.put(None)
+    def _engineio_server_class(self) -> type[Engine]:
+        return Engine
+
+    async def send_event(self, eio_sid: str, name: str, payload: str | bytes) -> None:
+        """What `emit` does for one socket, without the task and the turns of the loop that it takes for many."""
+        data = [name, orjson.Fragment(payload) if isinstance(payload, str) else payload]
+        await self._send_packet(eio_sid, packet.Packet(packet.EVENT, namespace=wire.NAMESPACE, data=data))
 
 
 class SocketLink:
@@ -114,7 +105,7 @@ class SocketLink:
         self.principal = principal
         self.session: Session | None = None
         self.eio_sid = eio_sid
-        self.gone = False
+        self.gone = self.closing = False
         self._server, self._metrics, self._clock, self._expiry = server, metrics, clock, expiry
         self._events = Bucket(EVENTS_A_MINUTE / 60, EVENTS_A_MINUTE)
         self._refusals = Bucket(EVENTS_A_MINUTE / 60, EVENTS_A_MINUTE)
@@ -148,8 +139,11 @@ class SocketLink:
         await self.refuse("RATE_LIMIT_EXCEEDED", message, retry_ms=int(MIC_PAUSE * 1000), param="mic")
         return False
 
-    async def emit(self, name: str, payload: dict[str, object] | bytes) -> None:
+    async def emit(self, name: str, payload: str | bytes) -> None:
         await self._server.send_event(self.eio_sid, name, payload)
+
+    def full(self, tell: Callable[[], None]) -> bool:
+        return bool(self._server.eio.crowded(self.eio_sid, tell))
 
     async def refuse(self, code: str, message: str, *, fatal: bool = False, **more: object) -> None:
         """An `err`, numbered with the session's events once there is a session. A flood is not answered one by one."""
@@ -160,12 +154,14 @@ class SocketLink:
             return
         self._metrics.errors.labels(code).inc()
         error = wire.Err.model_validate({"code": code, "message": message, "fatal": fatal, **more})
-        await self.emit("err", error.model_dump(mode="json", exclude_none=True))
+        await self.emit("err", error.model_dump_json(exclude_none=True))
 
     async def close(self, reason: str) -> None:
+        """Say why and close; what the client sends meanwhile is not heard."""
+        self.closing = True
         bye = wire.Bye.model_validate({"reason": reason, "reconnect": reason in RETURNS})
-        await self.emit("bye", bye.model_dump(mode="json"))
-        await self._server.hang_up(self.eio_sid)
+        await self.emit("bye", bye.model_dump_json())
+        await self._server.eio.hang_up(self.eio_sid)
 
 
 class Sockets:
@@ -175,7 +171,6 @@ class Sockets:
         self._links: dict[str, SocketLink] = {}
         self._deadlines: dict[str, asyncio.TimerHandle] = {}
         self._hangups: set[asyncio.Task[None]] = set()
-        driver._async["websocket"] = _Plain
         self._server = _Server(
             async_mode="aiohttp",
             async_handlers=False,
@@ -202,7 +197,7 @@ class Sockets:
         for link in list(self._links.values()):
             await link.close("drained")
         for eio_sid in list(self._server.eio.sockets):
-            await self._server.hang_up(eio_sid)
+            await self._server.eio.hang_up(eio_sid)
         if self._hangups:
             await asyncio.wait(self._hangups)
         await self._server.shutdown()
@@ -216,7 +211,7 @@ class Sockets:
 
     def _late(self, eio_sid: str) -> None:
         self._deadlines.pop(eio_sid, None)
-        self._later(self._server.hang_up(eio_sid))
+        self._later(self._server.eio.hang_up(eio_sid))
 
     def _expired(self, sid: str) -> None:
         """The token would not open this socket any more: its client comes back with a new one."""
@@ -272,7 +267,7 @@ class Sockets:
     async def received(self, sid: str, name: str, arguments: list[Any], ack: Any) -> None:
         """One event of one client. Whatever is wrong with it becomes an `err`; the socket stays."""
         link = self._links.get(sid)
-        if link is None:
+        if link is None or link.closing:
             return
         payload = arguments[0] if arguments else {}
         try:
@@ -305,7 +300,7 @@ class Sockets:
         if link.gone:  # the socket went while the session was opened or told: nobody would ever leave it
             self._hub.leave(session, link)
             return
-        await self._hub.join(session, link)
+        await self._hub.join(session, link, str(ready["token"]))
         if not ready["recovered"] and hello.caps.unheard and session.bot.type != "text":
             spoken = ", ".join(wire.SENT_FORMATS)
             message = f"You will hear nothing: caps.out names no format that this server sends ({spoken})."

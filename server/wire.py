@@ -49,6 +49,11 @@ _HEADER = struct.Struct("<BBBBIIIQ")
 HEADER_BYTES = _HEADER.size  # 24
 
 
+def resent(data: bytes) -> bytes:
+    """A binary message, marked as sent before."""
+    return data[:2] + bytes((data[2] | Flag.RESENT,)) + data[3:]
+
+
 @dataclass(frozen=True, slots=True)
 class Media:
     """One binary message: the 24-byte header, little endian, and its payload. `t` is samples since the start."""

@@ -1,13 +1,13 @@
 """The outgoing half of one conversation: numbered, replayable, bounded. No I/O.
 
-The socket may die and come back; the stream does not. `push` numbers an event, `sendable` says what may go on the wire
-now (never more than `window` unacknowledged bytes of events), `ack` forgets, `resume` rewinds to what the client saw.
+The socket may die and come back; the stream does not. `push` numbers an event, `take` gives what may go on the wire now
+(never more than `window` unacknowledged bytes of events), `ack` forgets, `resume` rewinds to what the client saw.
 Media take no number: they ride behind the event they follow, are paced by what is heard, and are forgotten when heard.
 """
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 class ResumeGap(Exception):
@@ -20,14 +20,15 @@ class Overrun(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Out:
-    """One thing for the wire: an event with its number, or media up to sample `end` of response `rid`."""
+    """One thing for the wire: an event (JSON) with its number, or media (bytes) up to sample `end` of reply `rid`."""
 
     seq: int
     name: str
-    payload: dict[str, object] | bytes
+    payload: str | bytes
     size: int
     rid: int = 0
     end: int = 0
+    resent: bool = False
 
     @property
     def media(self) -> bool:
@@ -52,15 +53,16 @@ class Stream:
     def waiting_bytes(self) -> int:
         return self._bytes
 
-    def push(self, name: str, payload: dict[str, object], size: int) -> int:
-        """Keep one more event; returns its number. Raises Overrun and keeps nothing when the budget is spent."""
+    def push(self, name: str, payload: str, size: int) -> int:
+        """Keep one more event, for `size` bytes; returns its number. Raises Overrun, and keeps nothing, when the budget
+        is spent."""
         self._keep(Out(self._last + 1, name, payload, size))
         self._last += 1
         return self._last
 
-    def push_media(self, name: str, payload: bytes, rid: int, end: int) -> None:
+    def push_media(self, name: str, payload: bytes, size: int, rid: int, end: int) -> None:
         """Keep media up to sample `end` of response `rid`. Raises Overrun."""
-        self._keep(Out(self._last, name, payload, len(payload), rid, end))
+        self._keep(Out(self._last, name, payload, size, rid, end))
 
     def _keep(self, out: Out) -> None:
         if self._bytes + out.size > self._limit:
@@ -68,17 +70,16 @@ class Stream:
         self._kept.append(out)
         self._bytes += out.size
 
-    def sendable(self) -> list[Out]:
-        """What may be sent now; it counts as sent. A single event larger than the window goes alone."""
-        out: list[Out] = []
-        while self._sent < len(self._kept):
-            item = self._kept[self._sent]
-            if not item.media:
-                if self._flying and self._flying + item.size > self._window:
-                    break
-                self._flying += item.size
-            out.append(item)
-            self._sent += 1
+    def take(self) -> Out | None:
+        """The next thing that may be sent now; it counts as sent. An event larger than the window goes alone."""
+        if self._sent == len(self._kept):
+            return None
+        out = self._kept[self._sent]
+        if not out.media:
+            if self._flying and self._flying + out.size > self._window:
+                return None
+            self._flying += out.size
+        self._sent += 1
         return out
 
     def ack(self, seq: int) -> None:
@@ -90,15 +91,15 @@ class Stream:
             self._forget(lambda out: not out.media and out.seq <= seq)
 
     def heard(self, rid: int, samples: int) -> None:
-        """The client has played this much of response `rid`, and everything of those before it."""
+        """The client has played this much of response `rid`, or will not; and so with everything of those before it."""
         self._forget(lambda out: out.media and (out.rid < rid or (out.rid == rid and out.end <= samples)))
 
     def _forget(self, gone: Callable[[Out], bool]) -> None:
-        """Drop what is on the wire and `gone`."""
+        """Drop what is `gone`: events when they are on the wire, media in any case."""
         kept: deque[Out] = deque()
         sent = 0
         for n, out in enumerate(self._kept):
-            if n < self._sent and gone(out):
+            if gone(out) and (n < self._sent or out.media):
                 self._bytes -= out.size
                 self._flying -= 0 if out.media else out.size
                 continue
@@ -112,6 +113,7 @@ class Stream:
             raise ResumeGap(f"the client saw {seen}; kept are {self._acked + 1} to {self._last}")
         self.ack(seen)
         self.heard(rid, played)
+        self._kept = deque(replace(out, resent=True) if n < self._sent else out for n, out in enumerate(self._kept))
         self._sent = self._flying = 0
 
     def reset(self) -> None:

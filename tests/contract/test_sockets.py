@@ -253,7 +253,7 @@ async def test_a_hello_whose_socket_has_gone_meanwhile_leaves_its_session_to_the
     joined: list[Session] = []
 
     async def hang_up() -> None:
-        await door._server.hang_up(next(iter(door._links.values())).eio_sid)
+        await door._server.eio.hang_up(next(iter(door._links.values())).eio_sid)
 
     async def open(principal: Principal, hello: wire.Hello) -> Any:
         answer = await opened(principal, hello)

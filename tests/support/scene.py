@@ -1,6 +1,7 @@
 """A conversation on a virtual clock: one session, one scripted client that records what it is sent."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -77,7 +78,7 @@ class Scene:
 
     # --- the client ---
 
-    async def emit(self, name: str, payload: dict[str, object] | bytes) -> None:
+    async def emit(self, name: str, payload: str | bytes) -> None:
         at = self.clock.monotonic()
         if isinstance(payload, bytes):
             media = wire.Media.unpack(payload)
@@ -85,8 +86,12 @@ class Scene:
             if self._plays:
                 self._hear(media)
         else:
-            self.events.append((at, name, payload))
-            self.session.post(wire.Ack(seq=int(str(payload["seq"]))))
+            event = json.loads(payload)
+            self.events.append((at, name, event))
+            self.session.post(wire.Ack(seq=event["seq"]))
+
+    def full(self, tell: Callable[[], None]) -> bool:
+        return False
 
     async def close(self, reason: str) -> None:
         self.closed.append(reason)
