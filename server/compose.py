@@ -15,6 +15,7 @@ from api._kit.choices import Choices
 from api._kit.endpoint import Deps
 from api._kit.events import Announcer
 from api._kit.health import Condition, Probe, Vitals
+from api._kit.limits import Limits
 from api._kit.plans import FixedPlans
 from api._kit.store import Database
 from api._kit.values import milliseconds
@@ -38,9 +39,11 @@ from server.inbox import Parts
 from server.infra.clock import Ids, SystemClock
 from server.infra.db import check_durable, connect, migrate, ping
 from server.infra.hashing import Argon2Passwords
+from server.infra.limits import counting
 from server.infra.media import MediaFolder
 from server.infra.secrets import keyring
 from server.infra.speech import SpeechFiles
+from server.samples import VoiceSamples, offered
 from server.settings import Settings
 from server.sockets import Sockets
 from server.telemetry import Metrics, watch_loop
@@ -92,14 +95,18 @@ async def house(settings: Settings, providers: Providers | None = None) -> Async
     keys = keyring(settings.secret_key.get_secret_value(), data_dir=settings.data_dir, local=local)
     database = connect(settings.database, announce=announcer.announce)
     passwords, speech = Argon2Passwords(), SpeechFiles()
+    counters = counting(settings.redis_url, clock=clock, counted=lambda store: metrics.limits.labels(store).inc())
     try:
         await check_durable(database)
+        media = MediaFolder(settings.data_dir / "media", keys.derive("media"), clock=clock)
         library = AvatarLibrary.scan().list()
         choices = Choices(
             avatars=frozenset(avatar.id for avatar in library),
             voices=providers.voices,
             avatar_voices={} if settings.tts.voice else {avatar.id: avatar.recipe.voice for avatar in library},
             portraits=frozenset(avatar.id for avatar in library if avatar.thumbnail.is_file()),
+            library=library,
+            samples=offered(VoiceSamples(settings.data_dir, providers.voices, providers.tts, speech), media),
         )
         revocations = Revocations(database, clock=clock)
         tokens = Tokens(keys.derive("tokens"), clock=clock, ids=ids, revocations=revocations)
@@ -128,7 +135,11 @@ async def house(settings: Settings, providers: Providers | None = None) -> Async
         vitals.watch("database", _database(database))
         for worker in providers.workers:
             vitals.watch(worker.spec.kind, _worker(worker))
-        media = MediaFolder(settings.data_dir / "media", keys.derive("media"), clock=clock)
+        vitals.watch("limits", counters.condition)
+        plans = FixedPlans(accounts.tier, clock=clock)
+        limits = Limits(
+            counters, plans, clock=clock, anonymous=settings.limits.anonymous, visitor=settings.limits.visitor
+        )
         files = Files()
         deps = Deps(
             clock=clock,
@@ -143,7 +154,8 @@ async def house(settings: Settings, providers: Providers | None = None) -> Async
             engine=engine,
             speech=speech,
             media=media,
-            plans=FixedPlans(),
+            plans=plans,
+            limits=limits,
             vitals=vitals,
             origin=settings.origin,
             choices=choices,
@@ -167,6 +179,7 @@ async def house(settings: Settings, providers: Providers | None = None) -> Async
     finally:
         passwords.close()
         speech.close()
+        await counters.close()
         await database.close()
 
 

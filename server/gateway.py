@@ -20,10 +20,11 @@ from api.auth.service import auth
 from api.chat.service import chat_3d, chat_text, chat_voice
 from api.chatbots.service import chatbots
 from api.history.service import history
+from api.selection.service import selection
 from api.users.service import users
 from server.middleware import middlewares
 
-SERVICES: Final = (auth, users, chatbots, chat_3d, chat_text, chat_voice, history)
+SERVICES: Final = (auth, users, chatbots, selection, chat_3d, chat_text, chat_voice, history)
 """The catalogue's rows that this process serves."""
 
 LARGEST_BODY: Final = 12 * 1024 * 1024
@@ -45,20 +46,20 @@ _DOCS_CSP: Final = (
 system = Service("gateway", 8000, "Gateway", "API routing, health", prefix="")
 
 
-@system.get("/health", who="P", returns=ServerHealth, others={503: ServerHealth})
+@system.get("/health", who="P", returns=ServerHealth, others={503: ServerHealth}, counted=False)
 async def health(ctx: Ctx) -> Reply:
     """How the server is."""
     report = await ctx.deps.vitals.report()
     return Reply(report, status=503 if report.status == "unavailable" else 200)
 
 
-@system.get("/health/live", who="P", returns=Liveness)
+@system.get("/health/live", who="P", returns=Liveness, counted=False)
 async def live(ctx: Ctx) -> Liveness:
     """The process answers."""
     return Liveness(status="ok")
 
 
-@system.get("/health/ready", who="P", returns=Liveness)
+@system.get("/health/ready", who="P", returns=Liveness, counted=False)
 async def ready(ctx: Ctx) -> Liveness:
     """New conversations are welcome: the models are loaded and the server is not stopping."""
     if not ctx.deps.vitals.serving:

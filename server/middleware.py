@@ -22,7 +22,8 @@ from api._kit.errors import (
     UnsupportedMediaType,
     envelope,
 )
-from api._kit.http import CLIENT, REQUEST_ID
+from api._kit.http import CHARGES, CLIENT, REQUEST_ID, count
+from api._kit.limits import headers as limit_headers
 from api._kit.origins import normal
 from api._kit.values import milliseconds, rfc3339
 from pipelines.ports import Clock
@@ -39,7 +40,10 @@ SERVED: Final = "v1"
 DEADLINE: Final = 60.0
 """Seconds that a handler of the API may take."""
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_EXPOSED: Final = "X-Request-ID, API-Version, ETag, Link, Location, Retry-After, Idempotency-Replayed"
+_EXPOSED: Final = (
+    "X-Request-ID, API-Version, ETag, Link, Location, Retry-After, Idempotency-Replayed, X-RateLimit-Limit, "
+    "X-RateLimit-Remaining, X-RateLimit-Reset, RateLimit-Policy, RateLimit, Deprecation, Sunset"
+)
 _METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE"
 _ALLOWED: Final = (
     "Authorization, Content-Type, X-Request-ID, API-Version, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID"
@@ -64,7 +68,7 @@ log = structlog.get_logger("server.http")
 
 def middlewares(deps: Deps, *, trusted_proxies: int = 0) -> list[Middleware]:
     """Outermost first."""
-    return [_envelope(deps, trusted_proxies), _cross_origin(deps), _limits]
+    return [_envelope(deps, trusted_proxies), _cross_origin(deps), _limits(deps)]
 
 
 def timed(metrics: Metrics, clock: Clock) -> Middleware:
@@ -122,6 +126,9 @@ def _envelope(deps: Deps, trusted_proxies: int) -> Middleware:
             response = _refuse(deps, request_id, InternalError(details="contact support with the request_id"))
         if not response.prepared:
             response.headers["X-Request-ID"] = request_id
+            if CHARGES not in request and request.path.startswith(API) and request.method != hdrs.METH_OPTIONS:
+                await count(request, deps, None, 0)
+            response.headers.update(limit_headers(request.get(CHARGES, ()), deps.clock.now()))
             _harden(request, response)
         return response
 
@@ -190,17 +197,24 @@ async def _known(deps: Deps, origin: str) -> bool:
         return False
 
 
-@web.middleware
-async def _limits(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """The API's version and its deadline. Sockets have neither, and no body that somebody would wait for."""
-    if request.path.startswith(SOCKETS) and request.method != hdrs.METH_GET:
-        raise MethodNotAllowed(headers={"Allow": hdrs.METH_GET})
-    if not request.path.startswith(API):
-        return await handler(request)
-    if request.headers.get("API-Version", SERVED) not in VERSIONS:
-        raise InvalidFormat("API-Version is v1 or v2.", details="unknown API-Version")
-    try:
-        async with asyncio.timeout(DEADLINE):
+def _limits(deps: Deps) -> Middleware:
+    """The API's version and its deadline, and a count of those who look for what is not there. Sockets have none of
+    them, and no body that somebody would wait for."""
+
+    @web.middleware
+    async def limits(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path.startswith(SOCKETS) and request.method != hdrs.METH_GET:
+            raise MethodNotAllowed(headers={"Allow": hdrs.METH_GET})
+        if not request.path.startswith(API):
             return await handler(request)
-    except TimeoutError:
-        raise Unavailable("This took too long. Please try again.", details="deadline") from None
+        if request.headers.get("API-Version", SERVED) not in VERSIONS:
+            raise InvalidFormat("API-Version is v1 or v2.", details="unknown API-Version")
+        if request.match_info.http_exception is not None:
+            await count(request, deps, None)
+        try:
+            async with asyncio.timeout(DEADLINE):
+                return await handler(request)
+        except TimeoutError:
+            raise Unavailable("This took too long. Please try again.", details="deadline") from None
+
+    return limits

@@ -5,6 +5,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from api._kit.limits import ANONYMOUS, VISITOR
+
 
 class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,6 +42,13 @@ class TurnSettings(_Group):
     utterance_cap_s: float = Field(30, description="Longest utterance, in seconds", gt=1, le=60)
 
 
+class LimitSettings(_Group):
+    """Requests a minute besides those of the tiers."""
+
+    anonymous: int = Field(ANONYMOUS, description="Requests a minute of one address without credentials", ge=1)
+    visitor: int = Field(VISITOR, description="Requests a minute of one visitor", ge=1)
+
+
 class EgressSettings(_Group):
     allow: str = Field("", description="host:port,... that outgoing requests may reach although they are private")
 
@@ -57,7 +66,7 @@ class Settings(BaseSettings):
     database_url: str = Field(
         "", description="sqlite+aiosqlite:///... (default, in the data directory) or postgresql+asyncpg://..."
     )
-    redis_url: str = Field("", description="For many machines: limits and live state; unused on one machine")
+    redis_url: str = Field("", description="For many machines: where requests are counted; empty counts in this process")
     trusted_proxies: int = Field(
         0, description="How many proxies in front are believed about the client's address", ge=0
     )
@@ -73,6 +82,7 @@ class Settings(BaseSettings):
     stt: SttSettings = SttSettings()
     tts: TtsSettings = TtsSettings()
     turn: TurnSettings = TurnSettings()
+    limits: LimitSettings = LimitSettings()
     egress: EgressSettings = EgressSettings()
 
     @field_validator("data_dir")

@@ -42,6 +42,9 @@ class Metrics:
         self.turned_away = Counter(
             "ma_connections_refused_total", "Connections for which there was no room", registry=self.registry
         )
+        self.limits = Counter(
+            "ma_limits_total", "Requests counted, by where: redis, or fallback", ["store"], registry=self.registry
+        )
         self.loop_lag = Histogram(
             "ma_event_loop_lag_seconds", "How late the event loop wakes", buckets=_LATE, registry=self.registry
         )

@@ -1,6 +1,6 @@
 """An endpoint is a value in a table. Routes, OpenAPI, authentication and the contract tests read that table."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ from api._kit.choices import Choices
 from api._kit.errors import PreconditionFailed, Unauthenticated
 from api._kit.health import ServiceHealth, Vitals
 from api._kit.idempotency import Turnstile
+from api._kit.limits import Allowance, Limits
 from api._kit.ports import (
     Accounts,
     Bots,
@@ -71,6 +72,7 @@ class Deps:
     speech: Speech
     media: Media
     plans: Plans
+    limits: Limits
     vitals: Vitals
     origin: str
     choices: Choices
@@ -114,8 +116,8 @@ class Ctx:
         return self.caller.organization_id
 
     def expect(self, etag: str) -> None:
-        """Raises PreconditionFailed when the client's `If-Match` names another state."""
-        if self.if_match is not None and self.if_match.strip() not in ("*", etag):
+        """Raises PreconditionFailed when the client's `If-Match` names other states only (RFC 9110, 13.1.1)."""
+        if self.if_match is not None and not {"*", etag} & {tag.strip() for tag in self.if_match.split(",")}:
             raise PreconditionFailed
 
 
@@ -159,6 +161,10 @@ class Endpoint:
     others: Mapping[int, type[BaseModel]] = field(default_factory=dict)
     """Statuses besides `status` whose body is not the error envelope."""
     etag: bool = False
+    counted: bool = True
+    """Whether requests count against the caller's rate limit."""
+    limit: Callable[[Ctx, Any], Sequence[Allowance]] | None = None
+    """More to count by than who asks, from the context and the body."""
     max_body: int = JSON_BYTES
     examples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -189,7 +195,7 @@ class Service:
     def __post_init__(self) -> None:
         if self.prefix is None:
             self.prefix = f"/api/v1/{self.name}"
-            self.get("/health", who="P", returns=ServiceHealth, name="health")(self._health())
+            self.get("/health", who="P", returns=ServiceHealth, name="health", counted=False)(self._health())
 
     def _health(self) -> Handler:
         async def health(ctx: Ctx) -> ServiceHealth:

@@ -1,6 +1,6 @@
 """The endpoint table as aiohttp routes. Under api/ only this file and client.py know HTTP.
 
-A request passes: match, authenticate (before the body is read), role, body and query, handler, response.
+A request passes: match, authenticate and count (before the body is read), role, body and query, handler, response.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from api._kit.auth import Principal, authorise
 from api._kit.endpoint import Ctx, Deps, Endpoint, Reply, Service, Upload, UploadedFile
 from api._kit.errors import (
+    ApiError,
     BadRequest,
     InvalidFormat,
     MissingField,
@@ -25,12 +26,16 @@ from api._kit.errors import (
     Unauthenticated,
     UnsupportedMediaType,
 )
+from api._kit.limits import Charge
 from api._kit.paging import Page, links
 from api._kit.values import Input
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 CLIENT: Final = web.RequestKey("client", str)
 """The client's address; set, like the request's id, by the outermost middleware."""
+
+CHARGES: Final = web.RequestKey("charges", list[Charge])
+"""What the request was counted in, for the headers of its response."""
 
 BODY_SECONDS: Final = 10.0
 _PATH_VALUE: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
@@ -56,7 +61,7 @@ def routes(services: Iterable[Service], deps: Deps) -> list[web.RouteDef]:
 
 def _handle(endpoint: Endpoint, deps: Deps) -> Handle:
     async def handle(request: web.Request) -> web.StreamResponse:
-        principal = None if endpoint.public else await _authenticate(request, deps)
+        principal = await _enter(endpoint, request, deps)
         authorise(endpoint.who, principal)
         path = _path(request)
         body, upload = await _body(endpoint, request)
@@ -72,10 +77,39 @@ def _handle(endpoint: Endpoint, deps: Deps) -> Handle:
             if_match=request.headers.get("If-Match"),
             upload=upload,
         )
+        if endpoint.limit:
+            _admitted(request, await deps.limits.charge(endpoint.limit(ctx, body)))
         arguments = [a for a, wanted in ((body, endpoint.body), (query, endpoint.query)) if wanted]
-        return _response(endpoint, request, await endpoint.call(ctx, *arguments))
+        response = _response(endpoint, request, await endpoint.call(ctx, *arguments))
+        if endpoint.limit or response.status == 304:
+            counted = request[CHARGES]
+            counted[:] = [await deps.limits.give_back(c, failures=response.status != 304) for c in counted]
+        return response
 
     return handle
+
+
+async def count(request: web.Request, deps: Deps, principal: Principal | None, amount: int = 1) -> None:
+    """Count a request by whoever makes it; with 0 only look. Raises RateLimited."""
+    allowances = await deps.limits.allowances(principal, request.get(CLIENT, ""))
+    _admitted(request, await deps.limits.charge(allowances, amount))
+
+
+def _admitted(request: web.Request, charge: Charge) -> None:
+    request.setdefault(CHARGES, []).append(charge)
+    if charge.refused:
+        raise charge.refused
+
+
+async def _enter(endpoint: Endpoint, request: web.Request, deps: Deps) -> Principal | None:
+    """Who asks. A token that is refused counts as none, so that nobody can try many."""
+    try:
+        principal = None if endpoint.public else await _authenticate(request, deps)
+    except ApiError:
+        await count(request, deps, None)
+        raise
+    await count(request, deps, principal, 1 if endpoint.counted else 0)
+    return principal
 
 
 async def _authenticate(request: web.Request, deps: Deps) -> Principal | None:

@@ -269,6 +269,10 @@ class Plans(Protocol):
 
     async def plan(self, tier: str) -> Plan: ...
 
+    async def of(self, organization_id: str) -> Plan:
+        """What this organisation may; remembered for a while, and there although the database is not."""
+        ...
+
 
 __all__ = [
     "Account",

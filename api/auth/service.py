@@ -5,6 +5,7 @@ from typing import Final
 from api._kit.auth import LIFETIME
 from api._kit.endpoint import Ctx, Service
 from api._kit.errors import ChatbotUnavailable, InvalidCredentials, NotFound, OriginNotAllowed, Unauthenticated
+from api._kit.limits import sign_in
 from api._kit.origins import admits
 from api._kit.passwords import check_strength
 from api._kit.ports import Account
@@ -57,6 +58,7 @@ async def register(ctx: Ctx, body: Registration) -> Registered:
     who="P",
     body=Login,
     returns=TokenGrant,
+    limit=lambda ctx, body: sign_in(ctx.client, body.email),
     errors=(401,),
     examples={
         "request": {"email": "user@example.com", "password": "a long sentence of mine"},

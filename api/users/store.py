@@ -17,6 +17,7 @@ from sqlalchemy import (
 )
 
 from api._kit.errors import DuplicateResource
+from api._kit.plans import LEAST
 from api._kit.ports import Account, Clock, Ids
 from api._kit.store import PLATFORM, Database, Row, Transaction, metadata
 from api._kit.values import milliseconds
@@ -133,6 +134,12 @@ class Accounts:
         async with self._database.uow(PLATFORM) as tx:
             await change(tx, user_id, milliseconds(self._clock.now()), {"password_hash": password_hash})
             await tx.commit()
+
+    async def tier(self, organization_id: str) -> str:
+        """The organisation's tier; the least one if there is no such organisation."""
+        async with self._database.view(PLATFORM) as tx:
+            found = await tx.scalar(select(organizations.c.tier).where(organizations.c.id == organization_id))
+        return str(found or LEAST)
 
     async def ensure_organization(self, organization_id: str, name: str) -> None:
         """An organisation with this id, made if it is not there."""

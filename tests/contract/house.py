@@ -9,18 +9,21 @@ from typing import Any
 
 import aiohttp
 from aiohttp.test_utils import TestClient, TestServer
+from sqlalchemy import update
 
 from api._kit.auth import Tokens
 from api._kit.choices import Choices
 from api._kit.endpoint import Deps
 from api._kit.events import Announcer, Event
 from api._kit.health import Vitals
+from api._kit.limits import Limits
 from api._kit.plans import FixedPlans
 from api._kit.ports import Bot, Conversation
+from api._kit.store import PLATFORM
 from api.auth.store import Revocations
 from api.chatbots.store import Bots
 from api.history.store import Journal
-from api.users.store import Accounts
+from api.users.store import Accounts, organizations
 from pipelines.engine import Answer
 from pipelines.frames import OUTPUT_RATE, Cue, SpeechChunk, Viseme
 from pipelines.providers.base import Voice
@@ -29,6 +32,7 @@ from server.gateway import SERVICES, Files, application
 from server.infra import db
 from server.infra.clock import Ids
 from server.infra.hashing import Argon2Passwords
+from server.infra.limits import LocalCounters
 from server.infra.media import MediaFolder
 from server.infra.speech import SpeechFiles
 
@@ -113,12 +117,17 @@ class House:
     client: TestClient[Any, Any]
     folder: Path
 
-    async def register(self, email: str = "user@example.com", name: str = "Ada") -> str:
-        """A new owner's id."""
+    async def register(self, email: str = "user@example.com", name: str = "Ada", *, tier: str = "enterprise") -> str:
+        """A new owner's id. The organisation has a tier without limits unless another is given."""
         body = {"email": email, "password": PASSWORD, "name": name, "accept_terms": True}
         async with self.client.post("/api/v1/auth/register", json=body) as response:
             assert response.status == 201, await response.text()
-            return str((await response.json())["user_id"])
+            made = await response.json()
+        async with self.deps.database.uow(PLATFORM) as tx:
+            organization = organizations.c.id == made["organization_id"]
+            await tx.run(update(organizations).where(organization).values(tier=tier))
+            await tx.commit()
+        return str(made["user_id"])
 
     async def login(self, email: str = "user@example.com") -> dict[str, str]:
         """Headers of a member who has signed in."""
@@ -127,8 +136,8 @@ class House:
             assert response.status == 200, await response.text()
             return bearer((await response.json())["access_token"])
 
-    async def owner(self, email: str = "user@example.com") -> dict[str, str]:
-        await self.register(email)
+    async def owner(self, email: str = "user@example.com", *, tier: str = "enterprise") -> dict[str, str]:
+        await self.register(email, tier=tier)
         return await self.login(email)
 
     async def member(self, role: Any, owner: dict[str, str]) -> dict[str, str]:
@@ -190,6 +199,7 @@ async def build(folder: Path, url: str, *, check: Any = None, files: Files | Non
     )
     accounts, journal = Accounts(database, clock=clock, ids=ids), Journal(database, clock=clock, ids=ids)
     engine = ScriptedEngine(journal, ids)
+    plans = FixedPlans(accounts.tier, clock=clock)
     vitals = Vitals(clock, "0.1.0", tuple(service.name for service in SERVICES))
     vitals.ready = True
     deps = Deps(
@@ -205,7 +215,8 @@ async def build(folder: Path, url: str, *, check: Any = None, files: Files | Non
         engine=engine,
         speech=speech,
         media=MediaFolder(folder / "media", [KEY], clock=clock),
-        plans=FixedPlans(),
+        plans=plans,
+        limits=Limits(LocalCounters(), plans, clock=clock),
         vitals=vitals,
         origin=ORIGIN,
         choices=choices,

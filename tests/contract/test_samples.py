@@ -4,7 +4,7 @@ from tests.contract.house import PASSWORD, House
 
 
 async def test_the_way_from_registering_to_talking_works_as_documented(house: House) -> None:
-    await house.register()
+    await house.register(tier="free_trial")
     login = await house.json(
         "POST", "/api/v1/auth/login", 200, json={"email": "user@example.com", "password": PASSWORD}
     )
