@@ -12,6 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from api._kit.events import Event
 from api._kit.store import PLATFORM, Database, Write
+from pipelines.ports import Clock, Ids
+from server.infra.clock import Ids as SystemIds
+from server.infra.clock import SystemClock
 
 BUSY_MS: Final = 1_000
 STATEMENT_SECONDS: Final = 10
@@ -21,9 +24,19 @@ _DURABLE: Final = {"2", "3", "on", "local", "remote_write", "remote_apply"}
 _MIGRATION_LOCK: Final = 0x4D41  # any constant number: the advisory lock that concurrent migrations queue for
 
 
-def connect(url: str, *, announce: Callable[[Event], None] = lambda event: None) -> Database:
-    """The database at `url` (sqlite+aiosqlite or postgresql+asyncpg). Nothing is opened before the first use."""
-    return Database(engine(url), direct=_direct(make_url(url)), announce=announce)
+def connect(
+    url: str,
+    *,
+    announce: Callable[[Event], None] = lambda event: None,
+    clock: Clock | None = None,
+    ids: Ids | None = None,
+) -> Database:
+    """The database at `url` (sqlite+aiosqlite or postgresql+asyncpg). Nothing is opened before the first use.
+
+    `clock` and `ids` are those of events and jobs; the system's if absent.
+    """
+    direct = _direct(make_url(url))
+    return Database(engine(url), clock=clock or SystemClock(), ids=ids or SystemIds(), direct=direct, announce=announce)
 
 
 class NotDurable(Exception):

@@ -110,7 +110,7 @@ async def test_a_broken_constraint_is_a_conflict(database: Database) -> None:
 
 async def test_events_are_heard_after_the_commit_and_only_then(database: Database) -> None:
     heard: list[str] = []
-    telling = Database(database.engine, announce=lambda event: heard.append(event.name))
+    telling = Database(database.engine, clock=HandClock(), ids=Ids(), announce=lambda event: heard.append(event.name))
     async with telling.uow("org_1") as tx:
         tx.record("chatbot.created")
     assert heard == []

@@ -144,7 +144,7 @@ async def test_a_commit_is_on_the_disk_when_it_returns(database: Database) -> No
 
 async def test_a_database_that_does_not_wait_for_its_disk_is_refused(tmp_path: Path) -> None:
     engine = db.engine(f"sqlite+aiosqlite:///{tmp_path / 'a.db'}")
-    careless = Database(engine)
+    careless = Database(engine, clock=HandClock(), ids=Ids())
     event.listen(engine.sync_engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=NORMAL"))
     with pytest.raises(db.NotDurable):
         await db.check_durable(careless)

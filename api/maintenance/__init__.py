@@ -1,0 +1,1 @@
+"""Maintenance: what keeps a live chatbot well."""
