@@ -1,11 +1,12 @@
 """Sound files behind signed links: kept in a folder for a day, opened by whoever has the link."""
 
 import asyncio
+import base64
 import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -23,10 +24,19 @@ class MediaFolder:
     def __init__(self, folder: Path, keys: Sequence[bytes], *, clock: Clock) -> None:
         self._folder, self._keys, self._clock = folder, tuple(keys), clock
         self._swept = 0.0
+        self._makers: dict[str, Callable[[], Awaitable[Path]]] = {}
 
     async def save(self, data: bytes, format: AudioFormat) -> str:
         media_id = f"{secrets.token_urlsafe(16)}.{format}"
         await asyncio.to_thread(self._write, media_id, data)
+        return media_id
+
+    def offer(self, name: str, format: AudioFormat, make: Callable[[], Awaitable[Path]]) -> str:
+        """The id of a file that is somewhere else and made when its link is first opened. What `make` raises is what
+        `open` raises."""
+        digest = base64.urlsafe_b64encode(hashlib.sha256(name.encode()).digest()).decode()
+        media_id = f"{digest[:22]}.{format}"
+        self._makers[media_id] = make
         return media_id
 
     def url(self, media_id: str) -> str:
@@ -40,8 +50,11 @@ class MediaFolder:
         genuine = any(
             hmac.compare_digest(mac.encode(), self._sign(key, media_id, int(expires)).encode()) for key in self._keys
         )
-        path = self._folder / media_id
-        if not genuine or int(expires) < self._clock.now() or not await asyncio.to_thread(path.is_file):
+        if not genuine or int(expires) < self._clock.now():
+            return None
+        make = self._makers.get(media_id)
+        path = await make() if make else self._folder / media_id
+        if not await asyncio.to_thread(path.is_file):
             return None
         return StoredFile(path, CONTENT_TYPES[path.suffix[1:]])
 

@@ -1,0 +1,1 @@
+"""Selection: what a chatbot can be made of."""
