@@ -36,8 +36,10 @@ from server.demo import ensure_demo
 from server.gateway import SERVICES, Files, application
 from server.hub import Hub
 from server.inbox import Parts
+from server.infra.box import RlimitedBox
 from server.infra.clock import Ids, SystemClock
 from server.infra.db import check_durable, connect, migrate, ping
+from server.infra.egress import Destinations, GuardedEgress, allowed_places
 from server.infra.hashing import Argon2Passwords
 from server.infra.limits import counting
 from server.infra.media import MediaFolder
@@ -94,9 +96,13 @@ async def house(settings: Settings, providers: Providers | None = None) -> Async
     local = make_url(settings.database).get_backend_name() == "sqlite"
     keys = keyring(settings.secret_key.get_secret_value(), data_dir=settings.data_dir, local=local)
     database = connect(settings.database, announce=announcer.announce)
-    passwords, speech = Argon2Passwords(), SpeechFiles()
+    destinations = Destinations(allowed_places(settings.egress.allow))
+    passwords, box = Argon2Passwords(), RlimitedBox()
+    speech = SpeechFiles(box)
+    egress = GuardedEgress(destinations, agent=f"machineavatars/{version('machineavatars')} (+{settings.origin})")
     counters = counting(settings.redis_url, clock=clock, counted=lambda store: metrics.limits.labels(store).inc())
     try:
+        box.start()
         await check_durable(database)
         media = MediaFolder(settings.data_dir / "media", keys.derive("media"), clock=clock)
         library = AvatarLibrary.scan().list()
@@ -153,6 +159,8 @@ async def house(settings: Settings, providers: Providers | None = None) -> Async
             conversations=journal,
             engine=engine,
             speech=speech,
+            box=box,
+            egress=egress,
             media=media,
             plans=plans,
             limits=limits,
@@ -179,6 +187,8 @@ async def house(settings: Settings, providers: Providers | None = None) -> Async
     finally:
         passwords.close()
         speech.close()
+        box.close()
+        await egress.close()
         await counters.close()
         await database.close()
 

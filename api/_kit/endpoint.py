@@ -15,8 +15,10 @@ from api._kit.limits import Allowance, Limits
 from api._kit.ports import (
     Accounts,
     Bots,
+    Box,
     Clock,
     Conversations,
+    Egress,
     Ids,
     Media,
     Passwords,
@@ -70,6 +72,8 @@ class Deps:
     conversations: Conversations
     engine: TurnEngine
     speech: Speech
+    box: Box
+    egress: Egress
     media: Media
     plans: Plans
     limits: Limits

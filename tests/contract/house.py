@@ -30,7 +30,9 @@ from pipelines.providers.base import Voice
 from pipelines.registry import Voices
 from server.gateway import SERVICES, Files, application
 from server.infra import db
+from server.infra.box import RlimitedBox
 from server.infra.clock import Ids
+from server.infra.egress import GuardedEgress
 from server.infra.hashing import Argon2Passwords
 from server.infra.limits import LocalCounters
 from server.infra.media import MediaFolder
@@ -190,7 +192,8 @@ async def build(folder: Path, url: str, *, check: Any = None, files: Files | Non
     clock, ids, announcer = HandClock(), Ids(), Announcer()
     events: list[Event] = []
     database = db.connect(url, announce=lambda event: (events.append(event), announcer.announce(event))[0])
-    passwords, speech = Argon2Passwords(memory_kib=64, time_cost=1), SpeechFiles()
+    passwords, box, egress = Argon2Passwords(memory_kib=64, time_cost=1), RlimitedBox(), GuardedEgress()
+    speech = SpeechFiles(box)
     revocations = Revocations(database, clock=clock)
     choices = Choices(
         frozenset({"avatar_female_01", "avatar_plain"}),
@@ -214,6 +217,8 @@ async def build(folder: Path, url: str, *, check: Any = None, files: Files | Non
         conversations=journal,
         engine=engine,
         speech=speech,
+        box=box,
+        egress=egress,
         media=MediaFolder(folder / "media", [KEY], clock=clock),
         plans=plans,
         limits=Limits(LocalCounters(), plans, clock=clock),
@@ -234,6 +239,8 @@ async def build(folder: Path, url: str, *, check: Any = None, files: Files | Non
         await database.close()
         passwords.close()
         speech.close()
+        box.close()
+        await egress.close()
 
 
 def migrated(folder: Path) -> Path:
