@@ -72,7 +72,7 @@ class Settings(BaseSettings):
     )
     log_level: str = Field("info", description="debug, info, warning, error")
     log_format: str = Field("auto", description="json, console, or auto (console on a terminal)")
-    shutdown_seconds: float = Field(8.0, description="How long running turns may finish after SIGTERM", ge=0)
+    shutdown_seconds: float = Field(7.0, description="How long running turns may finish after SIGTERM", ge=0)
     max_sessions: int = Field(200, description="Open conversations before new ones are refused", ge=1)
     max_connections: int = Field(4096, description="Open connections before new ones are refused", ge=1)
     max_connections_per_address: int = Field(

@@ -26,7 +26,7 @@ from tests.support.live import live
 from tests.support.scene import Scene
 
 P99 = 0.1
-CLIENTS = 8
+CLIENTS = 4
 CONTENT = frozenset({"resp.start", "txt", "seg", "face", "cue", "audio"})
 WORDS = ["Well, ", "that is ", "a fine question. ", *["And there is more to say about it. "] * 6]
 ORIGIN = "http://localhost:0"
