@@ -139,7 +139,7 @@ class RlimitedBox:
         try:
             answer = json.loads(line)
             kind = answer["kind"]
-            if kind == "result" and answer["length"] <= parser.output:
+            if kind == "result" and 0 <= answer["length"] <= parser.output:
                 if len(rest) < answer["length"]:
                     raise _killed(name, reply[-1])
                 return rest[: answer["length"]]
