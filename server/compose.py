@@ -15,6 +15,7 @@ from api._kit.choices import Choices
 from api._kit.endpoint import Deps
 from api._kit.events import Announcer
 from api._kit.health import Condition, Probe, Vitals
+from api._kit.idempotency import Replays
 from api._kit.limits import Limits
 from api._kit.plans import FixedPlans
 from api._kit.store import Database
@@ -164,6 +165,7 @@ async def house(settings: Settings, providers: Providers | None = None) -> Async
             media=media,
             plans=plans,
             limits=limits,
+            replays=Replays(database, keys.derive("idempotency"), clock=clock),
             vitals=vitals,
             origin=settings.origin,
             choices=choices,

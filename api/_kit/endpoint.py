@@ -1,7 +1,10 @@
 """An endpoint is a value in a table. Routes, OpenAPI, authentication and the contract tests read that table."""
 
+from calendar import monthrange
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time
+from email.utils import format_datetime
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -10,7 +13,7 @@ from api._kit.auth import Principal, Tokens
 from api._kit.choices import Choices
 from api._kit.errors import PreconditionFailed, Unauthenticated
 from api._kit.health import ServiceHealth, Vitals
-from api._kit.idempotency import Turnstile
+from api._kit.idempotency import Replays, Turnstile
 from api._kit.limits import Allowance, Limits
 from api._kit.ports import (
     Accounts,
@@ -77,6 +80,7 @@ class Deps:
     media: Media
     plans: Plans
     limits: Limits
+    replays: Replays
     vitals: Vitals
     origin: str
     choices: Choices
@@ -107,6 +111,7 @@ class Ctx:
     origin: str | None = None
     same_origin: bool = False
     if_match: str | None = None
+    idempotency_key: str | None = None
     upload: UploadedFile | None = None
 
     @property
@@ -143,6 +148,39 @@ class Upload:
     description: str
 
 
+NOTICE_MONTHS: Final = 6
+"""The shortest time between saying that an endpoint goes and its going."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deprecation:
+    """When it was announced that an endpoint goes, when it goes, what replaces it, and where to read about it.
+
+    Raises ValueError for a notice of less than NOTICE_MONTHS.
+    """
+
+    announced: date
+    sunset: date
+    successor: str
+    notice: str
+
+    def __post_init__(self) -> None:
+        years, month = divmod(self.announced.month - 1 + NOTICE_MONTHS, 12)
+        year, month = self.announced.year + years, month + 1
+        if self.sunset < date(year, month, min(self.announced.day, monthrange(year, month)[1])):
+            raise ValueError(f"an endpoint goes {NOTICE_MONTHS} months after that was announced, or later")
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """`Deprecation` (RFC 9745), `Sunset` (RFC 8594), and links to both pages."""
+        announced, sunset = (datetime.combine(day, time(), UTC) for day in (self.announced, self.sunset))
+        return {
+            "Deprecation": f"@{int(announced.timestamp())}",
+            "Sunset": format_datetime(sunset, usegmt=True),
+            "Link": f'<{self.notice}>; rel="deprecation", <{self.successor}>; rel="successor-version"',
+        }
+
+
 Handler = Callable[..., Awaitable[BaseModel | Reply]]
 
 
@@ -165,8 +203,11 @@ class Endpoint:
     others: Mapping[int, type[BaseModel]] = field(default_factory=dict)
     """Statuses besides `status` whose body is not the error envelope."""
     etag: bool = False
+    deprecation: Deprecation | None = None
     counted: bool = True
     """Whether requests count against the caller's rate limit."""
+    harmless: bool = False
+    """Doing it twice does no harm, or the handler sees to that itself: an `Idempotency-Key` claims nothing."""
     limit: Callable[[Ctx, Any], Sequence[Allowance]] | None = None
     """More to count by than who asks, from the context and the body."""
     max_body: int = JSON_BYTES

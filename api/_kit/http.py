@@ -1,13 +1,16 @@
 """The endpoint table as aiohttp routes. Under api/ only this file and client.py know HTTP.
 
-A request passes: match, authenticate and count (before the body is read), role, body and query, handler, response.
+A request passes: match, authenticate and count (before the body is read), role, body and query, the answer that it had
+if it was sent before, handler, response.
 """
 
 import asyncio
 import hashlib
+import json
 import re
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Final
 
 from aiohttp import BodyPartReader, web
 from pydantic import BaseModel, ValidationError
@@ -25,10 +28,12 @@ from api._kit.errors import (
     Problem,
     Unauthenticated,
     UnsupportedMediaType,
+    envelope,
 )
-from api._kit.limits import Charge
+from api._kit.idempotency import LONGEST, Answer, Ticket, digest
+from api._kit.limits import Charge, network
 from api._kit.paging import Page, links
-from api._kit.values import Input
+from api._kit.values import Input, rfc3339
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 CLIENT: Final = web.RequestKey("client", str)
@@ -38,6 +43,7 @@ CHARGES: Final = web.RequestKey("charges", list[Charge])
 """What the request was counted in, for the headers of its response."""
 
 BODY_SECONDS: Final = 10.0
+_KEY: Final = re.compile(rf"[\x21-\x7e]{{1,{LONGEST}}}")
 _PATH_VALUE: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _NOT_RESERVED: Final = r"(?!(?:health|create|pages|openapi[.]json)(?:/|$))"
 """Words that stand in literal paths are no ids, so that those paths answer for themselves alone."""
@@ -63,8 +69,8 @@ def _handle(endpoint: Endpoint, deps: Deps) -> Handle:
     async def handle(request: web.Request) -> web.StreamResponse:
         principal = await _enter(endpoint, request, deps)
         authorise(endpoint.who, principal)
-        path = _path(request)
-        body, upload = await _body(endpoint, request)
+        path, key = _path(request), _key(endpoint, request)
+        body, upload, sent = await _body(endpoint, request)
         query = _query(endpoint, request)
         ctx = Ctx(
             request_id=request.get(REQUEST_ID, ""),
@@ -75,18 +81,57 @@ def _handle(endpoint: Endpoint, deps: Deps) -> Handle:
             origin=request.headers.get("Origin"),
             same_origin=request.headers.get("Sec-Fetch-Site") == "same-origin",
             if_match=request.headers.get("If-Match"),
+            idempotency_key=key,
             upload=upload,
         )
         if endpoint.limit:
             _admitted(request, await deps.limits.charge(endpoint.limit(ctx, body)))
         arguments = [a for a, wanted in ((body, endpoint.body), (query, endpoint.query)) if wanted]
-        response = _response(endpoint, request, await endpoint.call(ctx, *arguments))
-        if endpoint.limit or response.status == 304:
+
+        async def make() -> Answer:
+            return _answer(endpoint, request, await endpoint.call(ctx, *arguments))
+
+        if key is None:
+            answer = await make()
+        else:
+            ticket = _ticket(ctx, request, key, sent)
+            refuse = partial(refusal, request_id=ctx.request_id, now=deps.now())
+            answer = await deps.replays.once(ticket, make, refuse, harmless=endpoint.harmless)
+        if answer.status == 304 or (endpoint.limit and answer.status < 400):
             counted = request[CHARGES]
-            counted[:] = [await deps.limits.give_back(c, failures=response.status != 304) for c in counted]
-        return response
+            counted[:] = [await deps.limits.give_back(c, failures=answer.status != 304) for c in counted]
+        return _response(endpoint, answer)
 
     return handle
+
+
+def refusal(error: ApiError, *, request_id: str, now: int) -> Answer:
+    """The standard envelope. `now` is in milliseconds."""
+    body = json.dumps(envelope(error, request_id, rfc3339(now))).encode()
+    return Answer(error.status, error.headers, body)
+
+
+def _key(endpoint: Endpoint, request: web.Request) -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is None or endpoint.method not in ("POST", "PATCH"):
+        return None
+    if not _KEY.fullmatch(key):
+        raise InvalidFormat(f"An Idempotency-Key has 1 to {LONGEST} visible ASCII characters.")
+    return key
+
+
+def _ticket(ctx: Ctx, request: web.Request, key: str, sent: Sequence[str | bytes]) -> Ticket:
+    """A key is an organisation's, a visitor's, or for who has no token the address's. One member's answer is not
+    another's: who asks is part of the request."""
+    caller = ctx.principal
+    if caller is None:
+        owner, user = f"ip:{network(ctx.client)}", ""
+    elif caller.kind == "visitor":
+        owner, user = f"visitor:{caller.chatbot_id}:{caller.user_id}", ""
+    else:
+        owner, user = f"org:{caller.organization_id}", caller.user_id
+    fingerprint = digest(user, request.rel_url.raw_query_string, *sent)
+    return Ticket(owner, request.method, request.path, key, fingerprint)
 
 
 async def count(request: web.Request, deps: Deps, principal: Principal | None, amount: int = 1) -> None:
@@ -133,26 +178,30 @@ def _path(request: web.Request) -> dict[str, str]:
     return dict(request.match_info)
 
 
-async def _body(endpoint: Endpoint, request: web.Request) -> tuple[BaseModel | None, UploadedFile | None]:
+async def _body(
+    endpoint: Endpoint, request: web.Request
+) -> tuple[BaseModel | None, UploadedFile | None, Sequence[str | bytes]]:
+    """What was sent: as the endpoint's model, as a file, and in parts that tell it from anything else."""
     if endpoint.method not in ("POST", "PUT", "PATCH"):
-        return None, None
+        return None, None, ()
     model = endpoint.body or Nothing
     try:
         async with asyncio.timeout(BODY_SECONDS):
             if endpoint.upload and request.content_type == "multipart/form-data":
                 fields, file = await _multipart(request, endpoint.upload)
-                return _valid(model, fields), file
+                parts = [part for item in sorted(fields.items()) for part in item]
+                return _valid(model, fields), file, (*parts, file.content_type, file.data)
             data = await _read(request, endpoint.max_body)
     except TimeoutError:
         raise BadRequest("The request's body came too slowly.") from None
     if not data:
-        return _valid(model, {}), None
+        return _valid(model, {}), None, ()
     if request.content_type != "application/json" or (request.charset or "utf-8").lower() != "utf-8":
         raise UnsupportedMediaType(details="send application/json in UTF-8")
     if _NUL.search(data):
         raise InvalidFormat(details="NUL characters are not accepted")
     try:
-        return model.model_validate_json(data, strict=True), None
+        return model.model_validate_json(data, strict=True), None, (data,)
     except ValidationError as error:
         raise _refusal(error) from None
 
@@ -169,10 +218,10 @@ async def _read(request: web.Request, limit: int) -> bytes:
     return bytes(data)
 
 
-async def _multipart(request: web.Request, upload: Upload) -> tuple[dict[str, Any], UploadedFile]:
+async def _multipart(request: web.Request, upload: Upload) -> tuple[dict[str, str], UploadedFile]:
     if (request.content_length or 0) > upload.max_bytes + 65_536:
         raise PayloadTooLarge(details=f"at most {upload.max_bytes} bytes of {upload.field}")
-    fields: dict[str, Any] = {}
+    fields: dict[str, str] = {}
     file: UploadedFile | None = None
     try:
         async for part in await request.multipart():
@@ -209,7 +258,7 @@ def _query(endpoint: Endpoint, request: web.Request) -> BaseModel | None:
     return _valid(endpoint.query or Nothing, dict(values))
 
 
-def _valid(model: type[BaseModel], values: dict[str, Any]) -> BaseModel:
+def _valid(model: type[BaseModel], values: Mapping[str, str]) -> BaseModel:
     if any("\0" in value for value in values.values() if isinstance(value, str)):
         raise InvalidFormat(details="NUL characters are not accepted")
     try:
@@ -247,19 +296,29 @@ def etag_of(body: BaseModel) -> str:
     return f'"{hashlib.sha256(body.model_dump_json().encode()).hexdigest()[:27]}"'
 
 
-def _response(endpoint: Endpoint, request: web.Request, result: BaseModel | Reply) -> web.Response:
+def _answer(endpoint: Endpoint, request: web.Request, result: BaseModel | Reply) -> Answer:
     reply = result if isinstance(result, Reply) else Reply(result)
     headers = dict(reply.headers)
     text = reply.body.model_dump_json()
     if endpoint.etag:
         headers["ETag"] = etag_of(reply.body)
         if request.method in ("GET", "HEAD") and _matches(request.headers.get("If-None-Match"), headers["ETag"]):
-            return web.Response(status=304, headers=headers)
+            return Answer(304, headers, b"")
     if isinstance(reply.body, Page):
         headers["Link"] = links(request.path, dict(request.query), reply.body.pagination)
-    return web.Response(
-        text=text, status=reply.status or endpoint.status, content_type="application/json", headers=headers
-    )
+    return Answer(reply.status or endpoint.status, headers, text.encode())
+
+
+def _response(endpoint: Endpoint, answer: Answer) -> web.Response:
+    response = web.Response(body=answer.body or None, status=answer.status, headers=answer.headers)
+    if answer.body:
+        response.headers["Content-Type"] = "application/json; charset=utf-8"
+    if answer.replayed:
+        response.headers["Idempotency-Replayed"] = "true"
+    if endpoint.deprecation:
+        for name, value in endpoint.deprecation.headers.items():
+            response.headers.add(name, value)
+    return response
 
 
 def _matches(header: str | None, etag: str) -> bool:

@@ -9,6 +9,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from api._kit.endpoint import ROLES, Endpoint, Service
 from api._kit.errors import ErrorEnvelope
+from api._kit.idempotency import LONGEST
 
 Json = dict[str, Any]
 Dialect = Literal["3.0", "3.1"]
@@ -23,12 +24,23 @@ _ERRORS: Final[Mapping[int, str]] = {
     412: "Changed in the meantime",
     413: "Too large",
     415: "Content type not supported",
+    429: "Too many requests",
     500: "Unexpected server error",
     503: "Not available right now",
+}
+_IDEMPOTENCY_KEY: Final[Json] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "For a day, the same request with the same key has its effect once and gets the same answer",
+    "schema": {"type": "string", "pattern": f"^[!-~]{{1,{LONGEST}}}$"},
 }
 _HEADERS: Final[Mapping[str, Json]] = {
     "X-Request-ID": {"description": "Echoed, or made by the server", "schema": {"type": "string"}},
     "API-Version": {"description": "The version that served the request", "schema": {"type": "string"}},
+    "X-RateLimit-Limit": {"description": "Requests of the binding window", "schema": {"type": "integer"}},
+    "X-RateLimit-Remaining": {"description": "What is left of them", "schema": {"type": "integer"}},
+    "X-RateLimit-Reset": {"description": "When the window ends, in seconds since 1970", "schema": {"type": "integer"}},
 }
 
 
@@ -113,6 +125,8 @@ def _operation(e: Endpoint, refs: Mapping[Any, Json], schemas: Json) -> Json:
         "parameters": _parameters(e, refs, schemas),
         "responses": responses,
     }
+    if e.deprecation:
+        operation["deprecated"] = True
     if e.body:
         operation["requestBody"] = _request(e, e.body, refs, schemas)
     return operation
@@ -126,6 +140,10 @@ def _statuses(e: Endpoint) -> set[int]:
         found.add(404)
     if e.method in ("POST", "PUT", "PATCH"):
         found |= {413, 415}
+    if e.method in ("POST", "PATCH"):
+        found.add(409)
+    if e.counted:
+        found.add(429)
     if e.etag and e.method != "GET":
         found.add(412)
     return found
@@ -158,6 +176,8 @@ def _parameters(e: Endpoint, refs: Mapping[Any, Json], schemas: Json) -> list[Js
     if e.etag:
         name = "If-None-Match" if e.method == "GET" else "If-Match"
         found.append({"name": name, "in": "header", "required": False, "schema": {"type": "string"}})
+    if e.method in ("POST", "PATCH"):
+        found.append(_IDEMPOTENCY_KEY)
     return found
 
 

@@ -5,8 +5,9 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Table, delete, exists, select, tuple_
 
+from api._kit.idempotency import KEPT as ANSWER_SECONDS
 from api._kit.jobs import JobHandler, RunningJob
-from api._kit.store import PLATFORM, Database, deliveries, events, jobs
+from api._kit.store import PLATFORM, Database, deliveries, events, idempotency_keys, jobs
 from api._kit.values import milliseconds
 from api.auth.store import KEPT_MS as REVOCATION_MS
 from api.auth.store import revoked_tokens
@@ -36,6 +37,7 @@ def outdated(database: Database, now: int) -> Outdated:
     return {
         "revoked_tokens": (revoked_tokens, revoked_tokens.c.expires_at < now - REVOCATION_MS),
         "chat_replies": (replies, replies.c.created_at < now - REPLY_MS),
+        "idempotency_keys": (idempotency_keys, idempotency_keys.c.created_at < now - milliseconds(ANSWER_SECONDS)),
         "events": (events, (events.c.created_at < now - EVENT_MS) & ~awaited),
         "jobs": (jobs, done & (jobs.c.finished_at < now - JOB_MS)),
     }

@@ -9,6 +9,7 @@ with all that wait at the same time: one commit for many, which is what a conver
 what happened (`record`) and what is to be done (`enqueue`) in that same transaction.
 """
 
+from api._kit.store.claims import idempotency_keys
 from api._kit.store.database import Database, StoreUnavailable
 from api._kit.store.tables import deliveries, events, jobs, metadata
 from api._kit.store.transactions import ENQUEUED, PLATFORM, NoTenant, Platform, Row, Tenant, Transaction, Write
@@ -30,6 +31,7 @@ __all__ = [
     "deliveries",
     "events",
     "find_job",
+    "idempotency_keys",
     "jobs",
     "metadata",
 ]

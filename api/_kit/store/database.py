@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Insert
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -15,10 +15,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from api._kit.batches import Batches, Full, Outcome
 from api._kit.errors import Conflict, Unavailable
 from api._kit.events import Event, Subscriptions
+from api._kit.store.claims import ClaimLost, staking
 from api._kit.store.transactions import Stamp, Tenant, Transaction, Write, event_rows
+from api._kit.store.views import READERS, VIEWS, View
 from pipelines.ports import Clock, Ids, JournalUnavailable
 
-WAIT_FOR_WRITER: Final = 5.0
+WAIT: Final = 5.0
+"""Seconds to wait for the right to write, or to read where only so many may."""
 T = TypeVar("T")
 
 
@@ -45,8 +48,8 @@ class _Order:
 class Database:
     """Opens units of work. Where the engine can take one writer only, writers queue here and not in the database.
 
-    `direct` reaches the same database without an event loop: writes then run in a thread of their own, which spares
-    the event loop a hop for every statement. Without it they run on a connection of `engine`. After a commit,
+    `direct` reaches the same database without an event loop: writes then run in a thread of their own and views in some
+    others, which spares the event loop many a hop. Without it they run on connections of `engine`. After a commit,
     `announce` is called for each of its events; `subscriptions` says who is told of them durably.
     """
 
@@ -65,6 +68,8 @@ class Database:
         self._stamp = Stamp(clock, ids, self.subscriptions)
         self._writer = asyncio.Lock() if engine.dialect.name == "sqlite" else None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writes") if direct else None
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reads") if direct else None
+        self._views = asyncio.Semaphore(VIEWS)
         self._batches = Batches(self._commit)
 
     @property
@@ -78,15 +83,17 @@ class Database:
         failed, so it must not touch anything but its argument. It is committed even if the caller is cancelled.
         Raises StoreUnavailable, Conflict, and what `work` raises; nothing of it was kept then.
         """
-        try:
-            return await self._batches.add(_Order(tenant, self._stamp, work))  # type: ignore[no-any-return]
-        except Full:
-            raise StoreUnavailable(details="too many writers wait") from None
+        with staking() as claim:
+            order = _Order(tenant, self._stamp, work if claim is None else _claimed(claim, work))
+            try:
+                return await self._batches.add(order)  # type: ignore[no-any-return]
+            except Full:
+                raise StoreUnavailable(details="too many writers wait") from None
 
     @asynccontextmanager
     async def uow(self, tenant: Tenant) -> AsyncIterator[Transaction]:
         """A transaction that may write, with nobody else in it. Raises StoreUnavailable."""
-        async with self._turn(), self._transaction(tenant, writes=True) as tx:
+        async with _turn(self._writer), self._transaction(tenant, writes=True) as tx:
             yield tx
         if tx.committed:
             for event in (*tx.events, *tx.signals):
@@ -94,9 +101,14 @@ class Database:
 
     @asynccontextmanager
     async def view(self, tenant: Tenant) -> AsyncIterator[Transaction]:
-        """A transaction that only reads; it never waits for a writer."""
-        async with self._transaction(tenant, writes=False) as tx:
-            yield tx
+        """A transaction that only reads; it never waits for a writer. Raises StoreUnavailable."""
+        if self._direct is None or self._readers is None:
+            async with self._transaction(tenant, writes=False) as tx:
+                yield tx
+            return
+        async with _turn(self._views):
+            with closing(View(self._direct, self._readers, tenant, self._stamp)) as view, _translated():
+                yield view
 
     @asynccontextmanager
     async def _transaction(self, tenant: Tenant, *, writes: bool) -> AsyncIterator[Transaction]:
@@ -105,24 +117,8 @@ class Database:
                 await connection.execution_options(writes=writes)
                 yield Transaction(connection, tenant, self._stamp)
 
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        """The right to write, where only one may have it."""
-        if self._writer is None:
-            yield
-            return
-        try:
-            async with asyncio.timeout(WAIT_FOR_WRITER):
-                await self._writer.acquire()
-        except TimeoutError:
-            raise StoreUnavailable(details="too many writers wait") from None
-        try:
-            yield
-        finally:
-            self._writer.release()
-
     async def _commit(self, orders: Sequence[_Order]) -> list[_Kept]:
-        async with self._turn():
+        async with _turn(self._writer):
             if self._direct is not None and self._thread is not None:
                 loop = asyncio.get_running_loop()
                 outcomes = await loop.run_in_executor(self._thread, _commit_direct, self._direct, orders)
@@ -140,8 +136,38 @@ class Database:
         await self._batches.close()
         if self._thread is not None and self._direct is not None:
             self._thread.shutdown()
+            if self._readers is not None:
+                self._readers.shutdown()
             await asyncio.to_thread(self._direct.dispose)
         await self.engine.dispose()
+
+
+def _claimed(claim: Insert, work: Callable[[Write], T]) -> Callable[[Write], T]:
+    """The work, after the row of the request that does it. Raises ClaimLost."""
+
+    def both(write: Write) -> T:
+        if not write.try_insert(claim):
+            raise ClaimLost
+        return work(write)
+
+    return both
+
+
+@asynccontextmanager
+async def _turn(right: asyncio.Lock | asyncio.Semaphore | None) -> AsyncIterator[None]:
+    """The right to write or to read, where not everybody may have it at once. Raises StoreUnavailable."""
+    if right is None:
+        yield
+        return
+    try:
+        async with asyncio.timeout(WAIT):
+            await right.acquire()
+    except TimeoutError:
+        raise StoreUnavailable(details="too many wait for the database") from None
+    try:
+        yield
+    finally:
+        right.release()
 
 
 def _commit_direct(engine: Engine, orders: Sequence[_Order]) -> list[_Kept]:

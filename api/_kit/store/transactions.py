@@ -10,6 +10,7 @@ from sqlalchemy import (
     Delete,
     Executable,
     Insert,
+    Result,
     Select,
     Table,
     Update,
@@ -26,6 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from api._kit.errors import Conflict
 from api._kit.events import Event, Subscriptions, ordering_key
 from api._kit.paging import PageQuery
+from api._kit.store.claims import ClaimLost, staking
 from api._kit.store.tables import NOBODY, deliveries, events, jobs
 from api._kit.values import milliseconds
 from pipelines.ports import Clock, Ids
@@ -147,14 +149,17 @@ class Transaction(Statements):
         return (await self._connection.execute(statement)).rowcount
 
     async def one(self, statement: Executable) -> Row | None:
-        found = (await self._connection.execute(statement)).mappings().first()
+        found = (await self._read(statement)).mappings().first()
         return None if found is None else dict(found)
 
     async def all(self, statement: Executable) -> list[Row]:
-        return [dict(row) for row in (await self._connection.execute(statement)).mappings()]
+        return [dict(row) for row in (await self._read(statement)).mappings()]
 
     async def scalar(self, statement: Executable) -> Any:
-        return (await self._connection.execute(statement)).scalar()
+        return (await self._read(statement)).scalar()
+
+    async def _read(self, statement: Executable) -> Result[Any]:
+        return await self._connection.execute(statement)
 
     async def try_insert(self, statement: Insert) -> bool:
         """False when a unique constraint refuses the row; the transaction goes on."""
@@ -197,10 +202,13 @@ class Transaction(Statements):
         return rows, int(total or 0)
 
     async def commit(self) -> None:
-        """Keep everything, and the events that were recorded with it."""
-        for statement, rows in event_rows(self.events, self._stamp.subscriptions):
-            await self._connection.execute(statement, rows)
-        await self._connection.commit()
+        """Keep everything, and the events that were recorded with it. Raises ClaimLost."""
+        with staking() as claim:
+            if claim is not None and not await self.try_insert(claim):
+                raise ClaimLost
+            for statement, rows in event_rows(self.events, self._stamp.subscriptions):
+                await self._connection.execute(statement, rows)
+            await self._connection.commit()
         self.committed = True
 
 
