@@ -8,6 +8,7 @@ closed. Those that reach below Socket.IO are in `engine`.
 import asyncio
 import math
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -18,7 +19,7 @@ from pydantic import ValidationError
 from socketio import packet
 
 from api._kit.auth import LEEWAY, Principal, Tokens
-from api._kit.errors import ApiError, Forbidden, Unauthenticated
+from api._kit.errors import ApiError, Forbidden, Unauthenticated, Unavailable
 from pipelines.ports import Clock
 from server import wire
 from server.core.buckets import Bucket
@@ -37,6 +38,8 @@ EVENTS_A_MINUTE = 120
 """Of one socket, and as many more are told that they were refused."""
 UNCOUNTED = frozenset({"play", "ack", "ping"})
 """What a client says of its own accord, at a pace that the server knows."""
+RECHECK = 4.0
+"""Seconds for which a token that was good is taken to be so still; then the next event asks again."""
 MIC_SPEED = 2.0
 """Seconds of sound that a microphone may send in a second: it catches up after a pause of the network."""
 MIC_BURST = 2.0
@@ -111,6 +114,15 @@ class SocketLink:
         self._refusals = Bucket(EVENTS_A_MINUTE / 60, EVENTS_A_MINUTE)
         self._mic = Bucket(MIC_SPEED, MIC_SPEED * MIC_BURST)
         self._deaf_until = 0.0
+        self._asked = clock.monotonic()
+
+    def doubted(self) -> bool:
+        """Whether it is time to ask again if its token is good; says so once."""
+        now = self._clock.monotonic()
+        if now - self._asked < RECHECK:
+            return False
+        self._asked = now
+        return True
 
     def lost(self) -> None:
         """The socket is closed."""
@@ -253,6 +265,12 @@ class Sockets:
             raise Forbidden("This token was made for another website.")
         return principal
 
+    async def _ask_again(self, link: SocketLink) -> None:
+        """Where the token was revoked by another process, nobody told this one. A store that is gone proves nothing."""
+        with suppress(Unavailable):
+            if not await self._tokens.stands(link.principal):
+                await link.close("revoked")
+
     async def _disconnect(self, sid: str, reason: str) -> None:
         link = self._links.pop(sid, None)
         self._metrics.sockets.set(len(self._links))
@@ -269,6 +287,8 @@ class Sockets:
         link = self._links.get(sid)
         if link is None or link.closing:
             return
+        if link.doubted():
+            self._later(self._ask_again(link))
         payload = arguments[0] if arguments else {}
         try:
             if name == "mic":
