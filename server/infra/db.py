@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from api._kit.events import Event
 from api._kit.store import PLATFORM, Database, Write
+from api._kit.store.views import READERS, VIEWS
 from pipelines.ports import Clock, Ids
 from server.infra.clock import Ids as SystemIds
 from server.infra.clock import SystemClock
@@ -79,11 +80,14 @@ def engine(url: str, *, patience: float | None = None) -> AsyncEngine:
 
 
 def _direct(url: URL) -> Engine | None:
-    """The same SQLite file without an event loop, for one thread; nothing for a database over the network."""
+    """The same SQLite file for threads: one that writes, some that read. Nothing for a database over the network."""
     if url.get_backend_name() != "sqlite":
         return None
     made = create_engine(
-        url.set(drivername="sqlite+pysqlite"), pool_size=1, max_overflow=0, connect_args={"timeout": BUSY_MS / 1000}
+        url.set(drivername="sqlite+pysqlite"),
+        pool_size=1 + READERS,
+        max_overflow=VIEWS,
+        connect_args={"timeout": BUSY_MS / 1000},
     )
     _prepare(made)
     return made
