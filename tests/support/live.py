@@ -36,7 +36,10 @@ async def live(
     """The demo chatbot `cb_demo` is there; its website is this server."""
     llm, stt, tts = llm or ScriptedLlm(), stt or ScriptedStt(), tts or ToneTts(ms=10, delay=0.0)
     providers = Providers(stt, llm, tts, LoudnessVad(), Voices([VOICE], VOICE.id), ())
-    chosen = Settings.model_validate({"data_dir": data, "port": 0, "tts": {"voice": VOICE.id}, **settings})
+    unlimited = {"anonymous": 1_000_000, "visitor": 1_000_000}
+    chosen = Settings.model_validate(
+        {"data_dir": data, "port": 0, "tts": {"voice": VOICE.id}, "limits": unlimited, **settings}
+    )
     await migrate(chosen.database)
     async with house(chosen, providers) as built:
         measured(built.app, built.metrics, SystemClock(), trusted_proxies=chosen.trusted_proxies)
