@@ -1,22 +1,19 @@
 // One bot's chat: what the session says becomes words, captions, sound and a face; what the visitor does goes back.
 
-import type { ServerEventName } from "./connection";
 import type { BootConfig, Panel, Shell, Theme } from "./contract";
 import { sheet } from "./dom";
 import type { Ready, ServerEvents } from "./generated/wire";
 import { Notices } from "./notices";
 import { paletteCss } from "./palette";
+import { Past } from "./past";
+import { Responses, type Handlers } from "./responses";
 import { Scene } from "./scene";
-import { Session } from "./session";
+import { newId, Session } from "./session";
 import { Sound } from "./sound";
 import { speaker, type Say } from "./texts";
 import { floorOf, type Floor, type TurnStateName } from "./turn";
 import { MAX_CHARACTERS, View } from "./view";
 import { Visitor } from "./visitor";
-
-const CUT_FADE_MS = 30;
-const MOUTH_REST_MS = 80;
-type Handlers = { [E in ServerEventName]?: (event: ServerEvents[E]) => void };
 
 export class Chat implements Panel {
   readonly #shell: Shell;
@@ -27,10 +24,10 @@ export class Chat implements Panel {
   readonly #notices: Notices;
   readonly #scene: Scene;
   readonly #sound: Sound;
+  readonly #responses: Responses;
+  readonly #past: Past;
   readonly #paint = sheet("");
   readonly #ends = new AbortController();
-  /** Message ids of the responses whose text is arriving. */
-  readonly #streaming = new Map<number, string>();
   #say: Say;
   #locale: string;
   #server: TurnStateName | null = null;
@@ -38,11 +35,7 @@ export class Chat implements Panel {
   #asked = false;
   #open = false;
   #agreed: boolean;
-  #recalled = false;
   #unread = 0;
-  #lastCut = 0;
-  #loop = 0;
-  #word = "";
   #lat: ServerEvents["lat"] | null = null;
 
   constructor(shell: Shell, say: Say) {
@@ -55,7 +48,7 @@ export class Chat implements Panel {
     shell.root.adoptedStyleSheets.push(this.#paint);
     this.#view = new View(shell, say, {
       say: (text) => this.send(text),
-      resend: (_id, text) => this.send(text),
+      resend: (id, text) => this.send(text, id),
       stop: () => this.#stop("button"),
       mic: () => this.#toggleMic(),
       mute: () => this.mute(!this.#sound.muted),
@@ -63,7 +56,11 @@ export class Chat implements Panel {
       touched: () => this.#touched(),
       agreed: () => this.#agree(),
     });
-    this.#notices = new Notices(this.#view, () => this.#say, () => this.#session.open());
+    this.#notices = new Notices(this.#view, {
+      say: () => this.#say,
+      again: () => this.#session.open(),
+      away: () => this.#refresh(),
+    });
     this.#sound = new Sound(shell, {
       play: (report) => {
         this.#session.play(report);
@@ -91,29 +88,42 @@ export class Chat implements Panel {
       },
     });
     this.#scene = new Scene(shell, this.#view, () => this.#say, () => this.#sound.now());
+    this.#responses = new Responses(shell, this.#view, this.#sound, this.#scene, {
+      began: ({ kind }) => {
+        if (kind !== "greeting") this.#past.kept();
+        this.#asked = false;
+      },
+      ended: (end, text) => this.#ended(end, text),
+      missed: () => void this.#past.refresh(),
+      heard: () => this.#refresh(),
+    });
     this.#visitor = new Visitor(shell.origin, config);
+    this.#past = new Past(this.#visitor, this.#view.log, () => this.#locale);
     this.#session = new Session(shell.origin, config, this.#visitor, {
       hello: () => this.#hello(),
-      heard: () => this.#sound.now(),
+      heard: () => ({ ...this.#sound.now(), micSeq: this.#sound.micSeq }),
+      expecting: () => this.#busy || this.#sound.micOn,
       locale: () => this.#locale,
-      known: () => this.#recall(),
-      phase: (phase, attempt) => {
-        if (phase === "waiting") this.#view.log.forget();
+      known: () => this.#past.recall(),
+      phase: (phase) => {
         if (phase === "closed") this.#sound.stopMic();
-        const lost = phase === "waiting" && (attempt > 1 || this.#session.state.session !== null);
-        if (lost) this.#notices.lost();
+        if (phase === "waiting") this.#past.doubt(this.#session.state.outbox.length > 0);
+        this.#notices.phase(phase);
         this.#refresh();
       },
-      started: (ready, again) => this.#started(ready, again),
+      started: (ready, again, other) => this.#started(ready, again, other),
       event: (name, payload) => {
-        (this.#on[name] as ((event: typeof payload) => void) | undefined)?.(payload);
+        ((this.#on[name] ?? this.#responses.on[name]) as ((event: typeof payload) => void) | undefined)?.(payload);
         this.#refresh();
       },
       audio: (frame) => {
         this.#sound.push(frame);
-        this.#run();
+        this.#responses.run();
       },
-      accepted: (id) => this.#view.log.accepted(id),
+      accepted: (id, messageId) => {
+        this.#past.kept();
+        this.#view.log.accepted(id, messageId);
+      },
       failed: (id) => this.#view.log.notSent(id),
       refused: (code, message, final) => {
         shell.emit("error", { code, message });
@@ -152,12 +162,13 @@ export class Chat implements Panel {
     this.#view.close();
   }
 
-  send(text: string): void {
+  /** `id` is that of a message that was refused before. */
+  send(text: string, id = newId()): void {
     const trimmed = text.trim().slice(0, MAX_CHARACTERS);
     if (!trimmed || !this.#agreed) return;
     this.#touched();
-    this.#silence();
-    const id = newId();
+    if (this.#session.phase === "closed") this.#session.open();
+    this.#responses.silence();
     this.#view.log.ask(id, trimmed);
     this.#asked = true;
     this.#session.say({ id, text: trimmed, interrupt: true, speak: this.#sound.wanted });
@@ -194,12 +205,11 @@ export class Chat implements Panel {
   /** Forgets the visitor and the conversation, here and in the page's storage. */
   reset(): void {
     this.#sound.stopMic();
-    this.#silence();
+    this.#responses.clear();
     this.#session.forget();
-    this.#view.log.clear();
-    this.#recalled = this.#asked = false;
+    this.#past.forget();
+    this.#asked = false;
     this.#server = null;
-    this.#streaming.clear();
     this.#greet();
     this.#refresh();
   }
@@ -207,7 +217,8 @@ export class Chat implements Panel {
   shutdown(): void {
     this.#ends.abort();
     this.#session.close();
-    cancelAnimationFrame(this.#loop);
+    this.#notices.dispose();
+    this.#responses.dispose();
     this.#sound.dispose();
     this.#scene.dispose();
     this.#view.dispose();
@@ -221,7 +232,7 @@ export class Chat implements Panel {
       mic: this.#sound.micOn,
       muted: this.#sound.muted,
       unread: this.#unread,
-      conversationId: this.#recalled ? this.#visitor.conversation : null,
+      conversationId: this.#past.conversation,
     };
   }
 
@@ -231,7 +242,7 @@ export class Chat implements Panel {
       ...this.state(),
       clock: this.#sound.now(),
       player: this.#sound.stats(),
-      word: this.#word,
+      word: this.#responses.word,
       caption: this.#view.captions.element.textContent,
       seq: lastSeq,
       gaps,
@@ -262,18 +273,6 @@ export class Chat implements Panel {
     if (this.#shell.options.greeting && this.#config.greeting) this.#view.log.greet(this.#config.greeting);
   }
 
-  /** What was said before this page, once a session. */
-  async #recall(): Promise<void> {
-    if (this.#recalled) return;
-    this.#recalled = true;
-    const past = await this.#visitor.history(this.#locale);
-    if (past.length === 0) return;
-    const { log } = this.#view;
-    log.clear();
-    for (const { role, content } of past) if (role !== "system") log.add(role === "user" ? "user" : "bot", content);
-    for (const { id, text } of this.#session.state.outbox) log.ask(id, text);
-  }
-
   #hello(): ReturnType<ConstructorParameters<typeof Session>[3]["hello"]> {
     const { conversation } = this.#visitor;
     return {
@@ -284,20 +283,15 @@ export class Chat implements Panel {
     };
   }
 
-  #started(ready: Ready, again: boolean): void {
+  #started(ready: Ready, again: boolean, other: boolean): void {
+    this.#past.begun(ready.conversation_id);
     this.#scene.names(ready.face.names);
-    this.#sound.restart(ready.mic_next);
-    this.#notices.connected();
+    this.#sound.resume(ready.mic_next, other);
     if (!again) this.#shell.emit("ready", { conversationId: ready.conversation_id });
     if (!again || ready.recovered) return;
     this.#server = null;
-    const missed = this.#streaming.size > 0 && this.#session.state.outbox.length === 0;
-    this.#silence();
-    this.#view.log.abandon();
-    this.#streaming.clear();
-    if (!missed) return;
-    this.#recalled = false;
-    void this.#recall();
+    this.#responses.abandon(other);
+    void this.#past.refresh();
   }
 
   readonly #on: Handlers = {
@@ -313,46 +307,6 @@ export class Chat implements Panel {
       this.#asked = true;
       this.#shell.emit("message", { role: "user", text: final.text });
     },
-    "resp.start": (start) => {
-      if (this.#past(start.rid)) return;
-      if (start.kind !== "greeting") this.#visitor.conversation = start.conversation_id;
-      this.#asked = false;
-      this.#streaming.set(start.rid, start.message_id);
-      this.#view.log.answer(start);
-    },
-    txt: ({ rid, d }) => {
-      if (this.#past(rid)) return;
-      this.#view.log.stream(rid, d);
-      this.#shell.emit("message:delta", { id: this.#streaming.get(rid), delta: d });
-    },
-    seg: (seg) => {
-      if (!this.#past(seg.rid)) this.#view.captions.add(seg);
-    },
-    face: (face) => {
-      if (!this.#past(face.rid)) this.#scene.face(face);
-    },
-    cue: (cue) => {
-      if (!this.#past(cue.rid)) this.#scene.cue(cue);
-    },
-    duck: ({ db, ms }) => this.#sound.duck(db, ms),
-    unduck: () => this.#sound.unduck(),
-    cut: ({ rid, fade_ms }) => this.#cut(rid, fade_ms),
-    citation: (citation) => {
-      this.#view.log.cite(citation);
-      this.#shell.emit("citation", citation);
-    },
-    "resp.end": ({ rid, status, heard, message_id: id }) => {
-      if (status === "done") this.#sound.end(rid);
-      else this.#cut(rid, CUT_FADE_MS);
-      const text = this.#view.log.end(rid, status, heard);
-      this.#streaming.delete(rid);
-      if (status === "done") this.#notices.tell("llm", null);
-      if (!text) return;
-      this.#shell.emit("message", { role: "assistant", id, text, status });
-      if (this.#open) return;
-      this.#shell.unread(++this.#unread);
-      this.#shell.emit("unread", this.#unread);
-    },
     lat: (lat) => {
       this.#lat = lat;
     },
@@ -362,6 +316,15 @@ export class Chat implements Panel {
     bye: (bye) => this.#notices.bye(bye),
   };
 
+  #ended({ status, message_id: id }: ServerEvents["resp.end"], text: string): void {
+    if (status === "done") this.#notices.tell("llm", null);
+    if (!text) return;
+    this.#shell.emit("message", { role: "assistant", id, text, status });
+    if (this.#open) return;
+    this.#shell.unread(++this.#unread);
+    this.#shell.emit("unread", this.#unread);
+  }
+
   #failed(error: ServerEvents["err"]): void {
     const { code, message, ref, rid } = error;
     this.#shell.emit("error", { code, message });
@@ -370,7 +333,7 @@ export class Chat implements Panel {
       this.#view.log.notSent(ref, this.#notices.sentence(code, message));
       if (!this.#session.refuse(ref)) return this.#notices.error(error);
       // What was silenced to make room for the refused message is over on the server too.
-      return this.#streaming.size > 0 ? this.#stop("typing") : undefined;
+      return this.#responses.streaming ? this.#stop("typing") : undefined;
     }
     const shown = rid ? this.#view.log.fail(rid, this.#notices.sentence(code, message)) : false;
     if (!shown) this.#notices.error(error);
@@ -379,16 +342,17 @@ export class Chat implements Panel {
   #watchNetwork(): void {
     const { signal } = this.#ends;
     const online = (): void => {
-      this.#notices.tell("network", null);
-      if (this.#session.phase === "waiting") this.#session.open();
+      if (this.#session.phase === "waiting" || this.#session.phase === "connecting") this.#session.open();
       this.#shell.emit("online");
     };
     const offline = (): void => {
-      this.#notices.tell("network", "offline", "warn");
+      this.#session.offline();
       this.#shell.emit("offline");
     };
     addEventListener("online", online, { signal });
     addEventListener("offline", offline, { signal });
+    // Who leaves the page hears no more: the history keeps what was heard.
+    addEventListener("pagehide", () => this.#busy && this.#stop("left"), { signal });
   }
 
   // --- sound ---
@@ -399,51 +363,18 @@ export class Chat implements Panel {
     void this.#sound.toggleMic();
   }
 
-  /** A response that was cut, or an older one. */
-  #past(rid: number): boolean {
-    return rid <= this.#lastCut;
-  }
-
   get #busy(): boolean {
-    return this.#streaming.size > 0 || this.#asked || this.#sound.busy;
+    return this.#responses.busy || this.#asked;
   }
 
   #stop(reason: string): void {
-    const rid = Math.max(this.#sound.now().rid, ...this.#streaming.keys());
-    this.#session.stop(rid, reason);
+    this.#session.stop(this.#responses.newest, reason);
     this.#asked = false;
-    this.#silence();
+    this.#responses.silence();
     this.#refresh();
   }
 
-  /** Stops what is heard at once, without waiting for the server's word. */
-  #silence(): void {
-    const { rid } = this.#sound.now();
-    if (rid > 0) this.#cut(rid, CUT_FADE_MS);
-  }
-
-  #cut(rid: number, fadeMs: number): void {
-    this.#lastCut = Math.max(this.#lastCut, rid);
-    this.#sound.cut(rid, fadeMs);
-    this.#view.captions.cut(rid);
-    this.#scene.cut(rid, MOUTH_REST_MS);
-  }
-
   // --- what is shown ---
-
-  /** Runs while something is heard: captions follow the clock. */
-  #run(): void {
-    if (this.#loop) return;
-    const frame = (): void => {
-      this.#loop = 0;
-      const { rid, t, playing } = this.#sound.now();
-      this.#word = playing ? this.#view.captions.show(rid, t) : "";
-      this.#refresh();
-      if (playing || this.#sound.busy) this.#loop = requestAnimationFrame(frame);
-      else this.#view.captions.hide();
-    };
-    this.#loop = requestAnimationFrame(frame);
-  }
 
   #refresh(): void {
     const { phase } = this.#session;
@@ -451,21 +382,16 @@ export class Chat implements Panel {
       server: this.#server,
       mic: this.#sound.micOn,
       audible: this.#sound.now().playing,
-      streaming: this.#streaming.size > 0,
+      streaming: this.#responses.streaming,
       asked: this.#asked,
     });
     const dialling = phase === "connecting" || phase === "greeting";
-    const away = phase === "waiting" || phase === "closed" || (dialling && this.#asked);
-    this.#view.floor(away ? "off" : floor, this.#say(away ? "connecting" : floor));
+    const away = this.#notices.away || (dialling && this.#asked && !this.#session.state.begun);
+    this.#view.floor(away ? "off" : floor, this.#say(away ? (phase === "closed" ? "disconnected" : "connecting") : floor));
     this.#view.busy(this.#busy);
     if (floor === this.#floor) return;
     this.#floor = floor;
     this.#scene.mode(floor);
     this.#shell.emit("state", floor);
   }
-}
-
-/** A random id; `randomUUID` exists on secure pages only. */
-function newId(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

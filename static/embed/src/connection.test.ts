@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ACK_EVERY_EVENTS, BACKOFF_MAX_MS, BACKOFF_MIN_MS, backoff, initial, step, type Command, type Input, type State } from "./connection.ts";
+import { ACK_EVERY_EVENTS, BACKOFF_MAX_MS, BACKOFF_MIN_MS, PROBE_MS, backoff, initial, step, type Command, type Input, type State } from "./connection.ts";
 import type { Ready } from "./generated/wire.ts";
 
 const ready = (over: Partial<Ready> = {}): Ready => ({
@@ -116,13 +116,13 @@ test("coming online cuts the wait short", () => {
 
 test("draining sets the delay of the next attempt", () => {
   const { commands } = run([
-    { type: "event", name: "draining", payload: { v: 1, seq: 2, ts: 0, retry_ms: 4200 } }, { type: "dropped", roll: 1 },
+    { type: "event", name: "draining", payload: { v: 1, seq: 2, ts: 0, retry_ms: 4200 } }, { type: "dropped", roll: 0 },
   ], live());
   assert.equal(of(commands, "timer").find((timer) => timer.name === "retry")?.ms, 4200);
 });
 
 test("a bye that forbids reconnecting closes for good and forgets the session", () => {
-  const { state } = run([{ type: "event", name: "bye", payload: { v: 1, seq: 2, ts: 0, reason: "superseded", reconnect: false } },
+  const { state } = run([{ type: "event", name: "bye", payload: { v: 1, seq: 2, ts: 0, reason: "revoked", reconnect: false } },
     { type: "dropped", roll: 0 }, { type: "timer", name: "retry" }], live());
   assert.equal(state.phase, "closed");
   assert.equal(state.session, null);
@@ -149,4 +149,60 @@ test("a full outbox refuses instead of growing", () => {
   const { state, commands } = run(inputs);
   assert.equal(state.outbox.length, 50);
   assert.deepEqual(of(commands, "failed"), [{ do: "failed", id: "m50" }]);
+});
+
+const bye = (reason: "superseded" | "expired", reconnect: boolean): Input => ({ type: "event", name: "bye", payload: { v: 1, seq: 2, ts: 0, reason, reconnect } });
+const resumes = (commands: Command[]) => of(commands, "hello").map((command) => command.resume);
+
+test("what another tab has taken over is taken back with the newest token of this browser", () => {
+  const { state, commands } = run([bye("superseded", false), { type: "open", session: { sid: "s1", token: "t9" } }, { type: "connected" }], live());
+  assert.equal(state.phase, "greeting");
+  assert.deepEqual(resumes(commands), [{ sid: "s1", token: "t9", last_seq: 2 }]);
+});
+
+test("a page that has just been opened offers the session that its browser has kept, from the first number on", () => {
+  const { state, commands } = run([{ type: "open", session: { sid: "s7", token: "t7" } }, { type: "connected" }, { type: "ready", ready: ready({ sid: "s7" }) }]);
+  assert.deepEqual(resumes(commands), [{ sid: "s7", token: "t7", last_seq: 0 }]);
+  assert.equal(of(commands, "started")[0]?.again, false);
+  assert.equal(state.phase, "ready");
+});
+
+test("a session that another tab has resumed while this one was away is not taken back unasked", () => {
+  const { state, commands } = run([{ type: "dropped", roll: 0 }, { type: "timer", name: "retry" }, { type: "superseded" }], live());
+  assert.equal(state.phase, "closed");
+  assert.deepEqual(of(commands, "deliver").map((command) => command.name), ["bye"]);
+});
+
+test("an expired token is renewed at once", () => {
+  const { commands } = run([bye("expired", true), { type: "dropped", roll: 1 }], live());
+  assert.equal(of(commands, "timer").find((timer) => timer.name === "retry")?.ms, 0);
+});
+
+test("after a restart clients come back spread over half as much time again as they were told", () => {
+  const wait = (roll: number) => of(run([
+    { type: "event", name: "draining", payload: { v: 1, seq: 2, ts: 0, retry_ms: 4000 } }, { type: "dropped", roll },
+  ], live()).commands, "timer").find((timer) => timer.name === "retry")?.ms;
+  assert.deepEqual([wait(0), wait(1)], [4000, 6000]);
+});
+
+test("going offline drops the socket, and coming online dials anew even while a dial hangs", () => {
+  const dropped = run([{ type: "offline" }], live());
+  assert.equal(dropped.state.phase, "waiting");
+  const { commands } = run([{ type: "online" }, { type: "online" }], dropped.state);
+  assert.equal(of(commands, "connect").length, 2);
+});
+
+test("silence is probed only while something is expected, and a probe without an answer drops the socket", () => {
+  const ring = (quiet: number, expecting: boolean): Input => ({ type: "timer", name: "probe", quiet, expecting, roll: 0 });
+  assert.equal(of(run([ring(60_000, false)], live()).commands, "emit").length, 0);
+  assert.equal(of(run([ring(PROBE_MS - 1, true)], live()).commands, "emit").length, 0);
+  assert.deepEqual(of(run([ring(PROBE_MS, true)], live()).commands, "emit"), [{ do: "emit", name: "ping", payload: { c: PROBE_MS } }]);
+  assert.equal(run([ring(2 * PROBE_MS, true)], live()).state.phase, "waiting");
+});
+
+test("attempts are forgotten only by a connection that holds", () => {
+  const again: Input[] = [{ type: "dropped", roll: 0 }, { type: "timer", name: "retry" }, { type: "connected" }, { type: "ready", ready: ready({ recovered: true }) }];
+  const { state } = run([...again, ...again], live());
+  assert.equal(state.attempt, 2);
+  assert.equal(run([{ type: "timer", name: "probe", quiet: 0, expecting: false }], state).state.attempt, 0);
 });

@@ -13,18 +13,28 @@ export const BACKOFF_MAX_MS = 30_000;
 export const CONNECT_TIMEOUT_MS = 25_000;
 export const HELLO_TIMEOUT_MS = 15_000;
 export const SAY_TIMEOUT_MS = 15_000;
+/** While something is expected of the server: silence after which it is asked for a sign of life, and the time to give one. */
+export const PROBE_MS = 5_000;
 export const OUTBOX_SIZE = 50;
 
 export type Phase = "idle" | "connecting" | "greeting" | "ready" | "waiting" | "closed";
-export type TimerName = "ack" | "retry" | "hello" | "say";
+export type TimerName = "ack" | "retry" | "hello" | "say" | "probe";
 export type ServerEventName = keyof ServerEvents;
+
+/** A session's id and the newest of its rotating tokens. */
+export interface Resumable {
+  readonly sid: string;
+  readonly token: string;
+}
 
 export interface State {
   readonly phase: Phase;
   /** Failed attempts since the last `ready`. */
   readonly attempt: number;
-  /** What the session may be resumed with; null before the first `ready`. */
-  readonly session: { readonly sid: string; readonly token: string } | null;
+  /** What the session may be resumed with; null when there is none. */
+  readonly session: Resumable | null;
+  /** This page has had a session before. */
+  readonly begun: boolean;
   readonly lastSeq: number;
   readonly ackedSeq: number;
   readonly ackPending: boolean;
@@ -37,7 +47,8 @@ export interface State {
 }
 
 export type Input =
-  | { type: "open" }
+  /** `session` is what this browser has kept, perhaps from another page or tab. */
+  | { type: "open"; session?: Resumable | null }
   | { type: "connected" }
   | { type: "ready"; ready: Ready }
   | { type: "event"; name: ServerEventName; payload: ServerEvents[ServerEventName] }
@@ -45,8 +56,12 @@ export type Input =
   | { type: "accepted"; id: string }
   | { type: "refused"; id: string }
   | { type: "dropped"; roll: number; fatal?: boolean }
-  | { type: "timer"; name: TimerName; roll?: number }
+  /** `quiet` is milliseconds since anything came; `expecting` that something should. */
+  | { type: "timer"; name: TimerName; roll?: number; quiet?: number; expecting?: boolean }
   | { type: "online" }
+  | { type: "offline" }
+  /** Another tab has resumed the session meanwhile. */
+  | { type: "superseded" }
   | { type: "close" };
 
 export type Command =
@@ -54,6 +69,7 @@ export type Command =
   | { do: "disconnect" }
   | { do: "hello"; resume: Pick<Resume, "sid" | "token" | "last_seq"> | null }
   | { do: "emit"; name: "ack"; payload: ClientEvents["ack"] }
+  | { do: "emit"; name: "ping"; payload: ClientEvents["ping"] }
   | { do: "say"; payload: Say }
   | { do: "timer"; name: TimerName; ms: number }
   | { do: "cancel"; name: TimerName }
@@ -66,6 +82,7 @@ export const initial: State = {
   phase: "idle",
   attempt: 0,
   session: null,
+  begun: false,
   lastSeq: 0,
   ackedSeq: 0,
   ackPending: false,
@@ -80,7 +97,7 @@ export function backoff(attempt: number, roll: number): number {
   return Math.round(BACKOFF_MIN_MS + (ceiling - BACKOFF_MIN_MS) * roll);
 }
 
-const ALL_TIMERS: readonly TimerName[] = ["ack", "retry", "hello", "say"];
+const ALL_TIMERS: readonly TimerName[] = ["ack", "retry", "hello", "say", "probe"];
 const cancelAll = (): Command[] => ALL_TIMERS.map((name) => ({ do: "cancel", name }));
 
 function enter(state: State, phase: Phase, commands: Command[], retryMs: number | null = null): [State, Command[]] {
@@ -91,13 +108,19 @@ function drop(state: State, roll: number, fatal = false): [State, Command[]] {
   if (state.phase === "idle" || state.phase === "closed" || state.phase === "waiting") return [state, []];
   const lost = { ...state, ackPending: false };
   if (fatal) return enter(lost, "closed", [...cancelAll(), { do: "disconnect" }]);
-  const ms = state.retryMs ?? backoff(state.attempt, roll);
+  // Not everybody comes back in the same moment.
+  const ms = state.retryMs === null ? backoff(state.attempt, roll) : Math.round(state.retryMs * (1 + roll / 2));
   const next = { ...lost, attempt: state.attempt + 1, retryMs: null };
   return enter(next, "waiting", [...cancelAll(), { do: "disconnect" }, { do: "timer", name: "retry", ms }], ms);
 }
 
 function start(state: State): [State, Command[]] {
   return enter(state, "connecting", [{ do: "cancel", name: "retry" }, { do: "connect" }, { do: "timer", name: "hello", ms: CONNECT_TIMEOUT_MS }]);
+}
+
+function adopt(state: State, session: Resumable | null = null): State {
+  if (!session) return state;
+  return session.sid === state.session?.sid ? { ...state, session } : { ...state, session, lastSeq: 0, ackedSeq: 0 };
 }
 
 function flushAck(state: State): [State, Command[]] {
@@ -114,16 +137,19 @@ function receive(state: State, name: ServerEventName, payload: ServerEvents[Serv
   let next = state;
   const commands: Command[] = [];
   if (seq > 0) next = { ...next, lastSeq: seq, gaps: next.gaps + (seq - next.lastSeq - 1) };
+  if (name === "bye" && (payload as ServerEvents["bye"]).reason === "expired") next = { ...next, retryMs: 0 };
   if (name === "draining") next = { ...next, retryMs: Math.max(BACKOFF_MIN_MS, (payload as ServerEvents["draining"]).retry_ms) };
   commands.push({ do: "deliver", name, payload });
   if (name === "err" && (payload as ServerEvents["err"]).fatal) {
     const wait = (payload as ServerEvents["err"]).retry_ms ?? null;
-    const [dropped, more] = drop({ ...next, retryMs: wait }, 1, wait === null);
+    const [dropped, more] = drop({ ...next, retryMs: wait }, 0, wait === null);
     return [dropped, [...commands, ...more]];
   }
   if (name === "bye" && !(payload as ServerEvents["bye"]).reconnect) {
     const [closed, more] = drop(next, 0, true);
-    return [{ ...closed, session: null }, [...commands, ...more]];
+    // Superseded, it lives on, and may be taken back.
+    const session = (payload as ServerEvents["bye"]).reason === "superseded" ? closed.session : null;
+    return [{ ...closed, session }, [...commands, ...more]];
   }
   if (next.lastSeq - next.ackedSeq >= ACK_EVERY_EVENTS) {
     const [flushed, more] = flushAck(next);
@@ -140,15 +166,16 @@ function begin(state: State, ready: Ready): [State, Command[]] {
   const seq = ready.seq ?? 0;
   const next: State = {
     ...state,
-    attempt: 0,
     retryMs: null,
+    begun: true,
     session: { sid: ready.sid, token: ready.token },
     lastSeq: ready.recovered ? state.lastSeq : seq,
     ackedSeq: ready.recovered ? state.ackedSeq : seq,
   };
   const commands: Command[] = [
     { do: "cancel", name: "hello" },
-    { do: "started", ready, again: state.session !== null },
+    { do: "started", ready, again: state.begun },
+    { do: "timer", name: "probe", ms: PROBE_MS },
     ...state.outbox.map((payload): Command => ({ do: "say", payload })),
   ];
   if (state.outbox.length > 0) commands.push({ do: "timer", name: "say", ms: SAY_TIMEOUT_MS });
@@ -163,8 +190,20 @@ function settle(state: State, id: string, failed: boolean): [State, Command[]] {
   return [{ ...state, outbox }, commands];
 }
 
-function ring(state: State, name: TimerName, roll: number): [State, Command[]] {
+/** A connection that has held for a while has no failed attempts behind it; one that is silent when it should not be is tested. */
+function probe(state: State, quiet: number, expecting: boolean, roll: number): [State, Command[]] {
+  if (state.phase !== "ready") return [state, []];
+  const silent = expecting && quiet >= PROBE_MS;
+  if (silent && quiet >= 2 * PROBE_MS) return drop(state, roll);
+  const commands: Command[] = [{ do: "timer", name: "probe", ms: PROBE_MS }];
+  if (silent) commands.push({ do: "emit", name: "ping", payload: { c: Math.round(quiet) } });
+  return [{ ...state, attempt: 0 }, commands];
+}
+
+function ring(state: State, { name, roll = 1, quiet = 0, expecting = false }: Extract<Input, { type: "timer" }>): [State, Command[]] {
   switch (name) {
+    case "probe":
+      return probe(state, quiet, expecting, roll);
     case "ack":
       return flushAck(state);
     case "retry":
@@ -179,7 +218,7 @@ function ring(state: State, name: TimerName, roll: number): [State, Command[]] {
 export function step(state: State, input: Input): [State, Command[]] {
   switch (input.type) {
     case "open":
-      return state.phase === "idle" || state.phase === "closed" ? start({ ...state, attempt: 0 }) : [state, []];
+      return state.phase === "idle" || state.phase === "closed" ? start({ ...adopt(state, input.session), attempt: 0 }) : [state, []];
     case "connected":
       if (state.phase !== "connecting") return [state, []];
       return enter(state, "greeting", [
@@ -203,10 +242,15 @@ export function step(state: State, input: Input): [State, Command[]] {
     case "dropped":
       return drop(state, input.roll, input.fatal);
     case "timer":
-      return ring(state, input.name, input.roll ?? 1);
+      return ring(state, input);
     case "online":
-      return state.phase === "waiting" ? start(state) : [state, []];
+      // What was begun before may be waiting for an answer that the old network has lost.
+      return state.phase === "waiting" || state.phase === "connecting" || state.phase === "greeting" ? start(state) : [state, []];
+    case "offline":
+      return drop(state, 0);
+    case "superseded":
+      return receive(state, "bye", { v: 1, seq: 0, ts: 0, reason: "superseded", reconnect: false });
     case "close":
-      return enter({ ...state, session: null, ackPending: false, attempt: 0 }, "idle", [...cancelAll(), { do: "disconnect" }]);
+      return enter({ ...state, session: null, begun: false, ackPending: false, attempt: 0 }, "idle", [...cancelAll(), { do: "disconnect" }]);
   }
 }

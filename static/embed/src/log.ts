@@ -3,6 +3,7 @@
 import { h, safeUrl } from "./dom";
 import type { ServerEvents } from "./generated/wire";
 import type { Say } from "./texts";
+import type { PastMessage } from "./visitor";
 
 /** The end of a sentence, so that screen readers are given whole ones. */
 const SENTENCE = /[.!?…。！？؟]["'»”)]*\s/g;
@@ -59,41 +60,56 @@ export class Log {
     this.#greeting = null;
   }
 
-  /** A whole message, from history or the greeting. */
-  add(role: "user" | "bot", text: string): void {
-    const message = this.#message(role);
-    this.#finish(message, text);
+  /** The conversation as the server has kept it, in place of what is shown, but for what is newer or was never sent. */
+  recall(past: readonly PastMessage[]): void {
+    const newest = past.at(-1)?.id ?? "";
+    const later: Element[] = [];
+    for (const root of [...this.#list.children] as HTMLElement[]) {
+      const { id = "", greeting } = root.dataset;
+      if (greeting !== undefined) continue;
+      if (id > newest || (!id && root.matches("[data-pending],[data-failed],[data-partial]"))) later.push(root);
+      root.remove();
+    }
+    for (const { id, role, content, interrupted } of past) {
+      if (role === "system") continue;
+      const message = this.#message(role === "user" ? "user" : "bot", id);
+      this.#finish(message, content);
+      if (interrupted) this.#note(message, this.#say()("interrupted"));
+    }
+    this.#list.append(...later);
     this.#follow();
   }
 
   greet(text: string): void {
     this.#greeting = this.#message("bot");
+    this.#greeting.root.dataset["greeting"] = "";
     this.#finish(this.#greeting, text);
     this.#follow();
   }
 
-  /** A typed message, pale until it is accepted. */
+  /** A typed message, pale until it is accepted; while there is no connection it says that it waits. */
   ask(id: string, text: string): void {
     const message = this.#message("user");
     message.root.dataset["pending"] = "";
+    this.#note(message, this.#say()("waiting"), "waiting");
     this.#finish(message, text);
     this.#asked.set(id, message);
     this.#pinned = true;
     this.#follow();
   }
 
-  accepted(id: string): void {
-    const message = this.#asked.get(id);
-    if (!message) return;
-    delete message.root.dataset["pending"];
-    this.#asked.delete(id);
+  /** The server has kept it as `messageId`. */
+  accepted(id: string, messageId: string): void {
+    const root = this.#sent(id)?.root;
+    if (!root) return;
+    // It had been kept before, and came with the history.
+    if (this.#known(messageId)) return root.remove();
+    root.dataset["id"] = messageId;
   }
 
   notSent(id: string, reason?: string): void {
-    const message = this.#asked.get(id);
+    const message = this.#sent(id);
     if (!message) return;
-    this.#asked.delete(id);
-    delete message.root.dataset["pending"];
     message.root.dataset["failed"] = "";
     const again = h("button", { type: "button", class: "link" }, this.#say()("send_again"));
     again.addEventListener("click", () => {
@@ -132,14 +148,9 @@ export class Log {
     this.#follow();
   }
 
-  /** Partial transcripts that will get no final one. */
-  forget(): void {
-    for (const message of this.#heard.values()) message.root.remove();
-    this.#heard.clear();
-  }
-
   answer(start: ServerEvents["resp.start"]): void {
-    const message = start.kind === "greeting" && this.#greeting ? this.#greeting : this.#message("bot");
+    this.#known(start.message_id)?.remove();
+    const message = start.kind === "greeting" && this.#greeting ? this.#greeting : this.#message("bot", start.message_id);
     if (message === this.#greeting) {
       this.#greeting = null;
       message.text = "";
@@ -192,7 +203,7 @@ export class Log {
         message.said.data = message.text.slice(0, heard.chars);
         message.bubble.append(h("span", { class: "unheard" }, message.text.slice(heard.chars)));
       }
-      message.root.append(h("p", { class: "note" }, this.#say()("interrupted")));
+      this.#note(message, this.#say()("interrupted"));
     }
     if (status === "error" && !message.root.querySelector(".bad")) this.#bad(message, this.#say()("error"));
     this.#follow();
@@ -206,14 +217,11 @@ export class Log {
     return message !== undefined;
   }
 
-  /** Answers that the connection took away. */
+  /** Answers, and partial transcripts, that the connection took away. */
   abandon(): void {
-    for (const rid of [...this.#answers.keys()]) this.end(rid, "done");
-    this.forget();
-  }
-
-  text(rid: number): string {
-    return this.#answers.get(rid)?.text ?? "";
+    for (const rid of [...this.#answers.keys()]) this.end(rid, "cut");
+    for (const message of this.#heard.values()) message.root.remove();
+    this.#heard.clear();
   }
 
   toEnd(): void {
@@ -223,15 +231,33 @@ export class Log {
   }
 
   #bad(message: Message, reason: string): void {
-    message.root.append(h("p", { class: "note bad" }, reason));
+    this.#note(message, reason, "bad");
     this.#follow();
   }
 
-  #message(role: "user" | "bot"): Message {
+  #note(message: Message, text: string, kind = ""): void {
+    message.root.append(h("p", { class: `note ${kind}` }, text));
+  }
+
+  /** The typed message `id`, which no longer waits. */
+  #sent(id: string): Message | undefined {
+    const message = this.#asked.get(id);
+    this.#asked.delete(id);
+    if (message) delete message.root.dataset["pending"];
+    message?.root.querySelector(".waiting")?.remove();
+    return message;
+  }
+
+  /** What is shown of a message that the server has kept. */
+  #known(messageId: string): HTMLElement | undefined {
+    return ([...this.#list.children] as HTMLElement[]).find((root) => root.dataset["id"] === messageId);
+  }
+
+  #message(role: "user" | "bot", id?: string): Message {
     const said = document.createTextNode("");
     const tail = h("span", { class: "tail", "aria-hidden": "true" });
     const bubble = h("div", { class: "bubble", dir: "auto", part: `message ${role}` }, said, tail);
-    const root = h("div", { class: `message ${role}` }, bubble);
+    const root = h("div", { class: `message ${role}`, "data-id": id }, bubble);
     this.#list.append(root);
     return { root, bubble, said, tail, text: "" };
   }

@@ -1,6 +1,7 @@
 // The microphone: asks for it, cuts it into 20 ms PCM16 frames with their header, measures its level, and says in words why it cannot.
 
 import { FLAG, KIND, pack } from "./media";
+import { Tape } from "./tape";
 import type { MicMessage } from "./worklet";
 
 export type MicFailure = "mic_denied" | "mic_missing" | "mic_busy" | "mic_lost" | "mic_insecure" | "no_voice_here";
@@ -15,7 +16,8 @@ export class MicError extends Error {
 }
 
 export interface MicEvents {
-  frame(bytes: ArrayBuffer): void;
+  /** False when it cannot be sent now: it is offered again. */
+  frame(bytes: ArrayBuffer): boolean;
   /** Every 10 ms: dBFS, and milliseconds of capture. */
   level(db: number, ms: number): void;
   lost(reason: MicFailure): void;
@@ -24,6 +26,7 @@ export interface MicEvents {
 }
 
 const RATE = 16_000;
+const DRAIN_MS = 100;
 const CONSTRAINTS: MediaTrackConstraints = { echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: 1 };
 
 function failureOf(error: unknown): MicFailure {
@@ -47,8 +50,11 @@ export class Mic {
   #attempt = 0;
   #seq = 0;
   #first = true;
-  /** Input clock at 16 kHz: it counts on over every time the microphone was open. */
-  #samples = 0;
+  #draining: ReturnType<typeof setInterval> | undefined;
+  /** Its clock runs at 16 kHz, and counts on over every time the microphone was open. */
+  readonly #tape = new Tape(RATE, ({ pcm, rate, flags }, t) =>
+    this.#events.frame(pack({ kind: KIND.mic, flags, seq: this.#seq++, rid: 0, rate, t: Math.round((t * rate) / RATE), payload: pcm })),
+  );
   #levels = 0;
 
   constructor(base: string, events: MicEvents) {
@@ -62,13 +68,18 @@ export class Mic {
 
   /** Samples at 16 kHz since the session's start. */
   get time(): number {
-    return this.#samples;
+    return this.#tape.time;
   }
 
-  /** The session's input clock: the server has heard this many samples. */
-  restart(samples: number): void {
-    this.#samples = samples;
-    this.#first = true;
+  /** The number of the next frame. */
+  get seq(): number {
+    return this.#seq;
+  }
+
+  /** The server has heard this many samples, and gets what it has missed; `other` is a session that has heard nothing yet. */
+  resume(samples: number, other: boolean): void {
+    this.#tape.resume(samples, other);
+    this.#drain();
   }
 
   /** Rejects with `MicError`. Only the last of several calls at once wins. */
@@ -91,6 +102,7 @@ export class Mic {
       throw new MicError("mic_busy");
     }
     if (attempt !== this.#attempt) return;
+    clearInterval(this.#draining);
     this.#first = true;
     const track = stream.getAudioTracks()[0];
     track?.addEventListener("ended", () => {
@@ -104,6 +116,21 @@ export class Mic {
     this.#stream = null;
     void this.#context?.close();
     this.#context = null;
+    this.#drain();
+  }
+
+  dispose(): void {
+    this.stop();
+    clearInterval(this.#draining);
+  }
+
+  /** What the closed microphone has left behind still goes, while there is somebody who takes it. */
+  #drain(): void {
+    clearInterval(this.#draining);
+    if (this.on) return;
+    this.#draining = setInterval(() => {
+      if (!this.#tape.drain((RATE * DRAIN_MS) / 1000)) clearInterval(this.#draining);
+    }, DRAIN_MS);
   }
 
   /** The device went away: take the next one, once. */
@@ -141,11 +168,8 @@ export class Mic {
 
   #frame(pcm: Int16Array, rate: number): void {
     const flags = (this.#first ? FLAG.first : 0) | (this.#events.playing() ? FLAG.playing : 0);
-    const payload = new Uint8Array(pcm.buffer, pcm.byteOffset, pcm.byteLength);
-    const t = Math.round((this.#samples * rate) / RATE);
     this.#first = false;
-    this.#events.frame(pack({ kind: KIND.mic, flags, seq: this.#seq++, rid: 0, rate, t, payload }));
-    this.#samples += Math.round((pcm.length * RATE) / rate);
+    this.#tape.push({ pcm: new Uint8Array(pcm.buffer, pcm.byteOffset, pcm.byteLength), rate, flags, length: Math.round((pcm.length * RATE) / rate) });
   }
 }
 

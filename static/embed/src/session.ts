@@ -10,22 +10,30 @@ import { ApiError, type Visitor } from "./visitor";
 export interface SessionEvents {
   /** What this client can do and wants, asked at each hello. */
   hello(): Omit<Hello, "proto" | "chatbot_id" | "resume">;
-  /** What is being heard, by the page's numbering. */
-  heard(): { rid: number; t: number };
+  /** What is being heard, by the page's numbering, and the number of the microphone's next frame. */
+  heard(): { rid: number; t: number; micSeq: number };
+  /** The server owes something: an answer, or its ear. */
+  expecting(): boolean;
   locale(): string;
   /** The visitor is known; the socket comes next. */
   known(): Promise<void>;
   phase(phase: Phase, attempt: number): void;
-  started(ready: Ready, again: boolean): void;
+  /** `again`: this page was connected before; `other`: to another session, or to none. */
+  started(ready: Ready, again: boolean, other: boolean): void;
   event<E extends ServerEventName>(name: E, payload: ServerEvents[E]): void;
   audio(frame: ArrayBuffer): void;
-  accepted(id: string): void;
+  accepted(id: string, messageId: string): void;
   failed(id: string): void;
   /** The server said no; `final` when asking again is of no use. */
   refused(code: string, message: string, final: boolean): void;
 }
 
 const PASSING = new Set(["SERVICE_UNAVAILABLE", "RATE_LIMIT_EXCEEDED", "INTERNAL_ERROR", "UPSTREAM_ERROR"]);
+
+/** A random id for a message; `randomUUID` exists on secure pages only. */
+export function newId(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
 
 export class Session {
   readonly #config: BootConfig;
@@ -37,6 +45,9 @@ export class Session {
   /** Counts attempts, so that an answer to an old one is not taken for the new one's. */
   #dial = 0;
   #tokenRefused = false;
+  #aliveAt = 0;
+  /** What the visitor stopped while there was nobody to tell. */
+  #stopped: { newest: number; reason: string } | null = null;
   /** Responses of the sessions before this one: their numbers are shifted by it, so that they grow for as long as the page lives. */
   #before = 0;
   #sid = "";
@@ -50,6 +61,7 @@ export class Session {
       connected: () => this.#step({ type: "connected" }),
       dropped: () => this.#dropped(),
       refused: (code, message) => this.#refused(new ApiError(code, message, PASSING.has(code) ? 503 : 403, null)),
+      alive: () => (this.#aliveAt = performance.now()),
       event: (name, payload) => this.#step({ type: "event", name, payload }),
       audio: (frame) => {
         if (frame.byteLength < HEADER_BYTES) return;
@@ -70,7 +82,13 @@ export class Session {
 
   /** Connects, or tries at once what was going to be tried later. */
   open(): void {
-    this.#step({ type: this.phase === "waiting" ? "online" : "open" });
+    if (this.phase === "idle" || this.phase === "closed") this.#step({ type: "open", session: this.#visitor.session });
+    else this.#step({ type: "online" });
+  }
+
+  /** The browser says that the network is gone. */
+  offline(): void {
+    this.#step({ type: "offline" });
   }
 
   close(): void {
@@ -109,10 +127,12 @@ export class Session {
   stop(newest: number, reason: string): void {
     const rid = newest - this.#before;
     if (this.phase === "ready") this.#transport.emit("stop", { rid: rid > 0 ? rid : null, reason });
+    else if (newest > 0) this.#stopped = { newest, reason };
   }
 
-  mic(frame: ArrayBuffer): void {
-    if (this.phase === "ready" && !this.#transport.congested) this.#transport.mic(frame);
+  /** False when it was not taken. */
+  mic(frame: ArrayBuffer): boolean {
+    return this.phase === "ready" && this.#transport.mic(frame);
   }
 
   #step(input: Input): void {
@@ -132,14 +152,14 @@ export class Session {
       case "emit":
         return this.#transport.emit(command.name, command.payload);
       case "say":
-        return this.#transport.say(command.payload, ({ id }) => {
+        return this.#transport.say(command.payload, ({ id, message_id }) => {
           this.#step({ type: "accepted", id });
-          this.#events.accepted(id);
+          this.#events.accepted(id, message_id);
         });
       case "timer": {
         const { name, ms } = command;
         clearTimeout(this.#timers.get(name));
-        this.#timers.set(name, setTimeout(() => this.#step({ type: "timer", name, roll: Math.random() }), ms));
+        this.#timers.set(name, setTimeout(() => this.#rang(name), ms));
         return;
       }
       case "cancel":
@@ -147,9 +167,7 @@ export class Session {
       case "deliver":
         return this.#deliver(command.name, command.payload);
       case "started":
-        if (command.ready.sid !== this.#sid) this.#before = this.#newest;
-        this.#sid = command.ready.sid;
-        return this.#events.started(command.ready, command.again);
+        return this.#started(command.ready, command.again);
       case "failed":
         return this.#events.failed(command.id);
       case "phase":
@@ -157,9 +175,26 @@ export class Session {
     }
   }
 
+  #rang(name: TimerName): void {
+    const quiet = performance.now() - this.#aliveAt;
+    this.#step({ type: "timer", name, roll: Math.random(), quiet, expecting: this.#events.expecting() });
+  }
+
+  #started(ready: Ready, again: boolean): void {
+    const { sid, token } = ready;
+    const other = sid !== this.#sid;
+    if (other) this.#before = this.#newest;
+    this.#sid = sid;
+    this.#visitor.session = { sid, token };
+    this.#events.started(ready, again, other);
+    const stopped = this.#stopped;
+    this.#stopped = null;
+    if (stopped && !other) this.stop(stopped.newest, stopped.reason);
+  }
+
   #hello(resume: Extract<Command, { do: "hello" }>["resume"]): void {
-    const { rid, t } = this.#events.heard();
-    const heard = rid > this.#before ? { rid: rid - this.#before, played: Math.round(t) } : {};
+    const { rid, t, micSeq } = this.#events.heard();
+    const heard = rid > this.#before ? { rid: rid - this.#before, played: Math.round(t), mic_seq: micSeq } : { mic_seq: micSeq };
     const hello: Hello = {
       ...this.#events.hello(),
       proto: VERSION,
@@ -173,6 +208,7 @@ export class Session {
   }
 
   #deliver<E extends ServerEventName>(name: E, payload: ServerEvents[E]): void {
+    if (name === "bye" && (payload as ServerEvents["bye"]).reason === "expired") this.#visitor.forgetToken();
     const { rid } = payload as { rid?: number | null };
     this.#events.event(name, rid ? { ...payload, rid: this.#inward(rid) } : payload);
   }
@@ -189,7 +225,11 @@ export class Session {
       const token = await this.#visitor.token(this.#events.locale());
       if (!current()) return;
       await this.#events.known();
-      if (current()) this.#transport.connect(token);
+      if (!current()) return;
+      const { session } = this.#state;
+      const newest = this.#visitor.session;
+      if (session && session.sid === newest?.sid && session.token !== newest.token) this.#step({ type: "superseded" });
+      else this.#transport.connect(token);
     } catch (error) {
       if (current()) this.#refused(error instanceof ApiError ? error : new ApiError("INTERNAL_ERROR", String(error), 500, null));
     }

@@ -10,7 +10,7 @@ const silent: Clock = { rid: 0, t: 0, rate: 24_000, playing: false };
 
 export interface SoundEvents {
   play(report: Play): void;
-  frame(bytes: ArrayBuffer): void;
+  frame(bytes: ArrayBuffer): boolean;
   level(db: number): void;
   barge(barge: Barge): void;
   /** The browser holds sound back until it is touched, or no longer does. */
@@ -33,7 +33,7 @@ export class Sound {
   #blocked = false;
   #muted = false;
   #micWanted = false;
-  #samples = 0;
+  #heard = 0;
   #told: Play | null = null;
 
   constructor(shell: Shell, events: SoundEvents) {
@@ -108,10 +108,15 @@ export class Sound {
   }
 
   /** A socket stands again: the microphone goes on from `samples`, and what was last heard is told once more. */
-  restart(samples: number): void {
-    this.#samples = samples;
-    this.#voice?.mic.restart(samples);
+  resume(samples: number, other: boolean): void {
+    this.#heard = samples;
+    this.#voice?.mic.resume(samples, other);
     if (this.#told) this.#events.play(this.#told);
+  }
+
+  /** The number of the microphone's next frame. */
+  get micSeq(): number {
+    return this.#voice?.mic.seq ?? 0;
   }
 
   async toggleMic(): Promise<void> {
@@ -170,7 +175,7 @@ export class Sound {
       });
       this.#voice = voice;
       voice.player.mute(this.#muted);
-      voice.mic.restart(this.#samples);
+      voice.mic.resume(this.#heard, true);
       for (const frame of this.#early.splice(0)) this.push(frame);
       return voice;
     } catch {

@@ -28,6 +28,8 @@ export interface Texts {
   use_here: string;
   closed: string;
   interrupted: string;
+  waiting: string;
+  disconnected: string;
   not_sent: string;
   send_again: string;
   too_long: string;
@@ -84,6 +86,8 @@ const en: Texts = {
   use_here: "Use it here",
   closed: "The conversation was closed.",
   interrupted: "interrupted",
+  waiting: "Not sent yet",
+  disconnected: "Not connected",
   not_sent: "Not sent.",
   send_again: "Send again",
   too_long: "A message has at most {max} characters.",

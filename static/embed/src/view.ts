@@ -258,6 +258,9 @@ export class View {
 
   /** Shows or takes back one notice; the newest is on top. */
   notice(key: string, notice: Notice | null): void {
+    const shown = this.#notices.get(key);
+    // What is said already is not announced again.
+    if (shown?.text === notice?.text && shown?.kind === notice?.kind) return;
     this.#notices.delete(key);
     if (notice) this.#notices.set(key, notice);
     const rows = [...this.#notices].reverse().slice(0, 2).map(([name, item]) => {

@@ -1,5 +1,6 @@
 // The visitor as the REST side knows them: a token for one bot, the conversation so far, and the little that is stored in the page's origin.
 
+import type { Resumable } from "./connection";
 import type { BootConfig } from "./contract";
 
 export class ApiError extends Error {
@@ -24,11 +25,14 @@ export interface PastMessage {
   id: string;
   role: "user" | "assistant" | "agent" | "system";
   content: string;
+  /** It was cut short; `content` is what was heard. */
+  interrupted: boolean;
 }
 
 interface Stored {
   visitor?: string;
   conversation?: string;
+  session?: Resumable;
 }
 
 interface VisitorToken {
@@ -66,7 +70,8 @@ export class Visitor {
   readonly #config: BootConfig;
   readonly #key: string;
   #token: { value: string; until: number } | null = null;
-  #stored: Stored | null = null;
+  /** What stands in for the page's storage where that is blocked. */
+  #memory: Stored = {};
 
   constructor(origin: string, config: BootConfig) {
     this.#origin = origin;
@@ -82,10 +87,19 @@ export class Visitor {
     this.#write({ ...this.#read(), conversation: id ?? undefined });
   }
 
+  /** What the conversation's session can be resumed with, the newest of all tabs; null when there is none. */
+  get session(): Resumable | null {
+    return this.#read().session ?? null;
+  }
+
+  set session(session: Resumable | null) {
+    this.#write({ ...this.#read(), session: session ?? undefined });
+  }
+
   /** A token good for at least another minute. */
   async token(locale: string): Promise<string> {
     if (this.#token && this.#token.until > Date.now() + EARLY_MS) return this.#token.value;
-    const stored = this.#read();
+    let stored = this.#read();
     const ask = (visitor_id?: string): Promise<VisitorToken> =>
       request(`${this.#origin}/api/v1/auth/visitor-token`, {
         method: "POST",
@@ -95,11 +109,11 @@ export class Visitor {
     const answer = await ask(stored.visitor).catch((error: ApiError) => {
       // What is stored is not an id that this server ever gave: begin anew.
       if (error.status !== 400 || !stored.visitor) throw error;
-      stored.conversation = undefined;
+      stored = {};
       return ask();
     });
     this.#token = { value: answer.access_token, until: Date.now() + answer.expires_in * 1000 };
-    this.#write({ visitor: answer.user_id, conversation: answer.conversation_id ?? stored.conversation });
+    this.#write({ ...stored, visitor: answer.user_id, conversation: answer.conversation_id ?? stored.conversation });
     return answer.access_token;
   }
 
@@ -108,8 +122,8 @@ export class Visitor {
     this.#token = null;
   }
 
-  /** The newest messages of the conversation, oldest first; none when there is no conversation or it cannot be read. */
-  async history(locale: string): Promise<PastMessage[]> {
+  /** The newest messages of the conversation, oldest first; none when there is no conversation, null when it cannot be read now. */
+  async history(locale: string): Promise<PastMessage[] | null> {
     const conversation = this.conversation;
     if (!conversation) return [];
     try {
@@ -122,7 +136,8 @@ export class Visitor {
       const page = last > 1 ? await request<Page>(`${url}?limit=${HISTORY_LIMIT}&page=${last}`, { headers }) : first;
       return page.data;
     } catch (error) {
-      if (error instanceof ApiError && error.status === 404) this.conversation = null;
+      if (!(error instanceof ApiError) || error.retryable) return null;
+      if (error.status === 404) this.conversation = null;
       return [];
     }
   }
@@ -130,7 +145,7 @@ export class Visitor {
   /** Erases everything this widget has stored. */
   erase(): void {
     this.#token = null;
-    this.#stored = {};
+    this.#memory = {};
     try {
       localStorage.removeItem(this.#key);
     } catch {
@@ -139,18 +154,17 @@ export class Visitor {
   }
 
   #read(): Stored {
-    if (this.#stored) return this.#stored;
     try {
-      const parsed: unknown = JSON.parse(localStorage.getItem(this.#key) ?? "{}");
-      this.#stored = parsed !== null && typeof parsed === "object" ? (parsed as Stored) : {};
+      const parsed: unknown = JSON.parse(localStorage.getItem(this.#key) ?? "null");
+      if (parsed !== null && typeof parsed === "object") return parsed as Stored;
     } catch {
-      this.#stored = {};
+      // storage is blocked, or holds what this widget did not write
     }
-    return this.#stored;
+    return this.#memory;
   }
 
   #write(stored: Stored): void {
-    this.#stored = stored;
+    this.#memory = stored;
     try {
       localStorage.setItem(this.#key, JSON.stringify(stored));
     } catch {

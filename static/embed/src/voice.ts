@@ -11,7 +11,7 @@ export type { MicFailure };
 
 export interface VoiceEvents {
   play(report: Play): void;
-  frame(bytes: ArrayBuffer): void;
+  frame(bytes: ArrayBuffer): boolean;
   level(db: number): void;
   barge(barge: Barge): void;
   lost(reason: MicFailure): void;
@@ -54,7 +54,7 @@ export class Voice {
   }
 
   dispose(): void {
-    this.mic.stop();
+    this.mic.dispose();
     this.player.dispose();
   }
 

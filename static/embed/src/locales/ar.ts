@@ -30,6 +30,8 @@ const texts: Texts = {
   use_here: "المتابعة هنا",
   closed: "أُغلقت المحادثة.",
   interrupted: "تمت المقاطعة",
+  waiting: "لم تُرسل بعد",
+  disconnected: "غير متصل",
   not_sent: "لم تُرسل.",
   send_again: "إعادة الإرسال",
   too_long: "الحد الأقصى للرسالة {max} حرف.",

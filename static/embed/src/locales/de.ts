@@ -30,6 +30,8 @@ const texts: Texts = {
   use_here: "Hier fortsetzen",
   closed: "Die Unterhaltung wurde beendet.",
   interrupted: "unterbrochen",
+  waiting: "Noch nicht gesendet",
+  disconnected: "Nicht verbunden",
   not_sent: "Nicht gesendet.",
   send_again: "Erneut senden",
   too_long: "Eine Nachricht hat höchstens {max} Zeichen.",

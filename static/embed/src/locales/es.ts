@@ -30,6 +30,8 @@ const texts: Texts = {
   use_here: "Seguir aquí",
   closed: "La conversación se ha cerrado.",
   interrupted: "interrumpido",
+  waiting: "Aún sin enviar",
+  disconnected: "Sin conexión",
   not_sent: "No enviado.",
   send_again: "Enviar de nuevo",
   too_long: "Un mensaje tiene como máximo {max} caracteres.",

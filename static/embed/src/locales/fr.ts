@@ -30,6 +30,8 @@ const texts: Texts = {
   use_here: "Continuer ici",
   closed: "La conversation est terminée.",
   interrupted: "interrompu",
+  waiting: "Pas encore envoyé",
+  disconnected: "Non connecté",
   not_sent: "Non envoyé.",
   send_again: "Renvoyer",
   too_long: "Un message compte au plus {max} caractères.",
