@@ -31,8 +31,8 @@ def named(endpoints: list[Endpoint]) -> list[object]:
 
 def address(endpoint: Endpoint, **ids: str) -> str:
     """The path with ids of things that there are not, unless given."""
-    known = {"chatbot_id": "cb_none", "conversation_id": "conv_none", "message_id": "msg_none", **ids}
-    return endpoint.path.format(**known)
+    names = {"chatbot_id": "cb_none", "conversation_id": "conv_none", "message_id": "msg_none", "job_id": "job_none"}
+    return endpoint.path.format(**(names | ids))
 
 
 def body(endpoint: Endpoint, **more: object) -> dict[str, object]:
@@ -176,6 +176,7 @@ async def test_what_belongs_to_another_organisation_is_not_there(house: House, e
         "chatbot_id": bot["id"],
         "conversation_id": said["conversation_id"],
         "message_id": said["message_id"],
+        "job_id": await house.job(theirs),
     }
     mine = await house.owner("other@example.com")
     given = body(endpoint) | ({"chatbot_id": bot["id"]} if endpoint in WITH_BOT else {})
