@@ -196,7 +196,9 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-async def build(folder: Path, url: str, *, check: Any = None, files: Files | None = None) -> AsyncIterator[House]:
+async def build(
+    folder: Path, url: str, *, check: Any = None, files: Files | None = None, trusted_proxies: int = 0
+) -> AsyncIterator[House]:
     """Everything that compose puts together, on the database at `url`. `check` sees every response."""
     clock, ids, announcer = HandClock(), Ids(), Announcer()
     events: list[Event] = []
@@ -237,7 +239,7 @@ async def build(folder: Path, url: str, *, check: Any = None, files: Files | Non
         origin=ORIGIN,
         choices=choices,
     )
-    app = application(deps, files=files, demo_chatbot="cb_demo")
+    app = application(deps, files=files, trusted_proxies=trusted_proxies, demo_chatbot="cb_demo")
     trace = aiohttp.TraceConfig()
     if check:
         trace.on_request_end.append(check)
