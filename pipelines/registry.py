@@ -136,25 +136,16 @@ def build(store: ModelStore, settings: ProviderSettings) -> Providers:
 
 
 def recogniser(store: ModelStore, settings: ProviderSettings) -> tuple[Stt, WorkerProcess]:
-    entry = store.entry(settings.stt_model)
-    factory = RECOGNISERS.get(entry.engine)
-    if factory is None:
-        raise UnknownModel(entry.name, [e.name for e in store.entries() if e.engine in RECOGNISERS])
-    return factory(store, entry, settings)
+    entry = _ear(store, settings)
+    return RECOGNISERS[entry.engine](store, entry, settings)
 
 
 def speakers(store: ModelStore, settings: ProviderSettings) -> tuple[Tts, "Voices", tuple[WorkerProcess, ...]]:
     """Every installed voice of every engine whose package is here too, behind one Tts."""
-    able = [entry for entry in store.entries() if entry.engine in SPEAKERS and entry.voices]
-    home = next((entry for entry in able if any(voice.id == settings.voice for voice in entry.voices)), None)
-    if home is None:
-        raise UnknownModel(settings.voice, [voice.id for entry in able for voice in entry.voices])
-    store.path(home.name)
-    if not _runs(home.engine):
-        raise PackageMissing(settings.voice, PACKAGES[home.engine])
+    store.path(_home(store, settings).name)
     here = [
         entry
-        for entry in able
+        for entry in _able(store)
         if _runs(entry.engine) and all(store.present(name) for name in (entry.name, *entry.needs))
     ]
     espeak = Espeak()
@@ -171,6 +162,41 @@ def speakers(store: ModelStore, settings: ProviderSettings) -> tuple[Tts, "Voice
     )
 
 
+def needed(store: ModelStore, settings: ProviderSettings) -> list[str]:
+    """The models without which these settings cannot be served. Raises UnknownModel and PackageMissing."""
+    home = _home(store, settings)
+    thinks = [] if settings.llm_base_url else [_embedded(store, settings).name]
+    return [_ear(store, settings).name, home.name, *home.needs, *thinks]
+
+
+def _able(store: ModelStore) -> list[Entry]:
+    return [entry for entry in store.entries() if entry.engine in SPEAKERS and entry.voices]
+
+
+def _home(store: ModelStore, settings: ProviderSettings) -> Entry:
+    """The entry of the chosen voice."""
+    home = next((e for e in _able(store) if any(voice.id == settings.voice for voice in e.voices)), None)
+    if home is None:
+        raise UnknownModel(settings.voice, [voice.id for entry in _able(store) for voice in entry.voices])
+    if not _runs(home.engine):
+        raise PackageMissing(settings.voice, PACKAGES[home.engine])
+    return home
+
+
+def _ear(store: ModelStore, settings: ProviderSettings) -> Entry:
+    entry = store.entry(settings.stt_model)
+    if entry.engine not in RECOGNISERS:
+        raise UnknownModel(entry.name, [e.name for e in store.entries() if e.engine in RECOGNISERS])
+    return entry
+
+
+def _embedded(store: ModelStore, settings: ProviderSettings) -> Entry:
+    entry = store.entry(settings.llm_model or EMBEDDED_MODEL)
+    if entry.engine != "llama":
+        raise UnknownModel(entry.name, [e.name for e in store.entries() if e.engine == "llama"])
+    return entry
+
+
 def _runs(engine: str) -> bool:
     return engine not in PACKAGES or find_spec(PACKAGES[engine]) is not None
 
@@ -180,9 +206,7 @@ def language_model(store: ModelStore, settings: ProviderSettings) -> tuple[OpenA
         endpoint = fixed(Endpoint(settings.llm_base_url, settings.llm_api_key))
         capabilities = LlmCapabilities(settings.llm_model or "default", REMOTE_CONTEXT, local=False)
         return OpenAiLlm(endpoint, capabilities), None
-    entry = store.entry(settings.llm_model or EMBEDDED_MODEL)
-    if entry.engine != "llama":
-        raise UnknownModel(entry.name, [e.name for e in store.entries() if e.engine == "llama"])
+    entry = _embedded(store, settings)
     spec = llama.worker(entry.name, store.path(entry.name), threads=settings.llm_threads, context=EMBEDDED_CONTEXT)
     process = WorkerProcess(spec)
     capabilities = LlmCapabilities(entry.name, EMBEDDED_CONTEXT, local=True)

@@ -1,4 +1,4 @@
-"""The `machineavatars` command: serve | migrate | openapi | wire | demo | models list, pull, verify."""
+"""The `machineavatars` command: serve | doctor | migrate | openapi | wire | demo | models list, pull, verify."""
 
 import argparse
 import asyncio
@@ -14,10 +14,13 @@ from pipelines.models.fetch import FetchFailed
 from pipelines.models.store import ModelMissing, Progress, UnknownModel
 from server.app import CannotStart, print_line, serve
 from server.compose import demo_chatbot, model_store
+from server.doctor.findings import Finding, document, failed, healthy, line, summary
+from server.doctor.report import findings
 from server.gateway import openapi
+from server.infra.clock import SystemClock
 from server.infra.db import migrate
 from server.infra.secrets import NoSecretKey
-from server.settings import Settings
+from server.settings import Settings, unknown_variables
 from server.telemetry import configure_logs
 from server.wire import json_schema
 
@@ -27,14 +30,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     chosen = parser.parse_args(arguments)
     try:
+        run: Callable[..., int] = chosen.run
+        if run is _doctor:
+            return run(chosen)
         settings = Settings()
         configure_logs(settings.log_level, settings.log_format)
-        run: Callable[[Settings, argparse.Namespace], int] = chosen.run
         return run(settings, chosen)
     except ValidationError as error:
-        for problem in error.errors(include_url=False, include_input=False):
-            name = "MA_" + "__".join(str(part).upper() for part in problem["loc"])
-            _complain(f"{name}: {problem['msg']}")
+        for problem in _problems(error):
+            _complain(problem)
         return 2
     except (CannotStart, ModelMissing, UnknownModel, FetchFailed, NoSecretKey, ValueError) as error:
         _complain(str(error))
@@ -48,17 +52,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=version("machineavatars"))
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, run: Callable[[Settings, argparse.Namespace], int], what: str) -> argparse.ArgumentParser:
+    def command(name: str, run: Callable[..., int], what: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=what, description=what)
         sub.set_defaults(run=run)
         return sub
 
     command("serve", _serve, "migrate the database and run the server with everything embedded")
+    doctor = command("doctor", _doctor, "look at everything that a server needs here, and say how to mend it")
+    doctor.add_argument("--json", action="store_true", help="for machines")
+    doctor.add_argument("--quick", action="store_true", help="start no process and ask no model")
     command("migrate", _migrate, "bring the database to the newest schema")
     command("demo", _demo, "make sure that the published demo chatbot exists, and print its id")
     command("wire", _wire, "print the JSON Schema of the websocket events")
-    document = command("openapi", _openapi, "print the OpenAPI document")
-    document.add_argument("--dialect", choices=["3.0", "3.1"], default="3.0")
+    described = command("openapi", _openapi, "print the OpenAPI document")
+    described.add_argument("--dialect", choices=["3.0", "3.1"], default="3.0")
     models = commands.add_parser("models", help="list, pull or verify the models").add_subparsers(required=True)
     listing = models.add_parser("list", help="what there is and what is installed")
     listing.set_defaults(run=_models_list)
@@ -74,6 +81,40 @@ def _serve(settings: Settings, _: argparse.Namespace) -> int:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(settings, print_line))
     return 0
+
+
+def _doctor(chosen: argparse.Namespace) -> int:
+    """Reads the settings itself: a wrong one is a finding."""
+    found = asyncio.run(_examined(chosen))
+    print_line(document(found) if chosen.json else f"\n{summary(found)}")
+    return 0 if healthy(found) else 1
+
+
+async def _examined(chosen: argparse.Namespace) -> list[Finding]:
+    found: list[Finding] = []
+
+    def tell(finding: Finding) -> None:
+        found.append(finding)
+        if not chosen.json:
+            print_line(line(finding))
+
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        for problem in _problems(error):
+            tell(failed("settings", problem, "correct this variable; README.md lists all settings"))
+        return found
+    configure_logs("error", settings.log_format)
+    async for finding in findings(settings, SystemClock(), unknown=unknown_variables(), quick=chosen.quick):
+        tell(finding)
+    return found
+
+
+def _problems(error: ValidationError) -> list[str]:
+    return [
+        f"MA_{'__'.join(str(part).upper() for part in problem['loc'])}: {problem['msg']}"
+        for problem in error.errors(include_url=False, include_input=False)
+    ]
 
 
 def _migrate(settings: Settings, _: argparse.Namespace) -> int:

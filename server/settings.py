@@ -1,5 +1,7 @@
 """One frozen tree of settings, read once from the environment (`MA_`, two underscores for nesting)."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
@@ -66,7 +68,9 @@ class Settings(BaseSettings):
     database_url: str = Field(
         "", description="sqlite+aiosqlite:///... (default, in the data directory) or postgresql+asyncpg://..."
     )
-    redis_url: str = Field("", description="For many machines: where requests are counted; empty counts in this process")
+    redis_url: str = Field(
+        "", description="For many machines: where requests are counted; empty counts in this process"
+    )
     trusted_proxies: int = Field(
         0, description="How many proxies in front are believed about the client's address", ge=0
     )
@@ -98,3 +102,22 @@ class Settings(BaseSettings):
     @property
     def database(self) -> str:
         return self.database_url or f"sqlite+aiosqlite:///{self.data_dir / 'machineavatars.db'}"
+
+
+def unknown_variables() -> list[str]:
+    """Variables of the environment that look like settings and are none: a mistyped name silently does nothing."""
+    known = {*_variables(Settings, "MA_")}
+    return sorted(name for name in os.environ if _meant(name.upper()) and name.upper() not in known)
+
+
+def _meant(name: str) -> bool:
+    """MA_TEST_ is the tests' own."""
+    return name.startswith("MA_") and not name.startswith("MA_TEST_")
+
+
+def _variables(model: type[BaseModel], prefix: str) -> Iterator[str]:
+    """The names that are read, those of whole groups included."""
+    for name, field in model.model_fields.items():
+        yield prefix + name.upper()
+        if isinstance(field.default, BaseModel):
+            yield from _variables(type(field.default), f"{prefix}{name.upper()}__")

@@ -1,0 +1,1 @@
+"""`machineavatars doctor`: looks at everything that a server needs here, and says how to mend what is not well."""
