@@ -21,6 +21,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-domain-reliability",
     "--disable-sync",
+    "--disable-features=LocalNetworkAccessChecks",  # a page that a test serves in place of another has no address
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
 )
 ALLOWED, DENIED = "--use-fake-ui-for-media-stream", "--use-fake-ui-for-media-stream=deny"

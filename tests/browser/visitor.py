@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from playwright.async_api import Browser, ConsoleMessage, Locator, Page, WebSocket
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Route, WebSocket
 
 from bench.speech import as_float
 
@@ -36,11 +36,13 @@ class Heard:
 
 @dataclass(slots=True)
 class Visitor:
-    """`wire` holds the server's events as (name, payload), `console` the page's warnings and errors."""
+    """`wire` holds the server's events as (name, payload), `console` the page's warnings and errors; `sockets` counts
+    those that have been opened."""
 
     page: Page
     wire: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     console: list[str] = field(default_factory=list)
+    sockets: int = 0
 
     @property
     def panel(self) -> Locator:
@@ -131,13 +133,28 @@ class Visitor:
         return [start["rid"] for start in self.of("resp.start") if start["kind"] == "answer"]
 
 
-async def visit(browser: Browser, url: str, *, listening: bool = False, width: int = 420, height: int = 640) -> Visitor:
-    """Opens `url` in a context of its own. A small window: the CPU draws every pixel of it.
+async def visit(
+    browser: Browser,
+    url: str,
+    *,
+    listening: bool = False,
+    width: int = 420,
+    height: int = 640,
+    beside: "Visitor | None" = None,
+    instead: str = "",
+) -> Visitor:
+    """Opens `url` in a context of its own, or in another tab `beside` a visitor's. A small window: the CPU draws every
+    pixel of it.
 
     `listening` taps the loudspeaker. The tap is a script from a blob, so such a page's content security policy is off.
+    `instead` is the page that is shown under this address in place of what the server has there.
     """
-    context = await browser.new_context(
-        viewport={"width": width, "height": height}, locale="en-US", bypass_csp=listening
+    context: BrowserContext = (
+        beside.page.context
+        if beside
+        else await browser.new_context(
+            viewport={"width": width, "height": height}, locale="en-US", bypass_csp=listening
+        )
     )
     page = await context.new_page()
     visitor = Visitor(page)
@@ -148,6 +165,7 @@ async def visit(browser: Browser, url: str, *, listening: bool = False, width: i
             visitor.wire.append((name, payload))
 
     def socket(opened: WebSocket) -> None:
+        visitor.sockets += 1
         opened.on("framereceived", received)
 
     def said(message: ConsoleMessage) -> None:
@@ -160,6 +178,12 @@ async def visit(browser: Browser, url: str, *, listening: bool = False, width: i
     await page.add_init_script(path=HERE / "violations.js")
     if listening:
         await page.add_init_script(path=HERE / "tap.js")
+    if instead:
+
+        async def serve(route: Route) -> None:
+            await route.fulfill(body=instead, content_type="text/html")
+
+        await page.route(url, serve)
     await page.goto(url)
     return visitor
 

@@ -1,6 +1,6 @@
 """A TCP proxy between a client and a server that can be told to cut, to stall, to dawdle and to refuse."""
 
-import asyncio  # create_task: the two directions of a connection, kept until it ends
+import asyncio  # create_task: a connection and its two directions, kept until it ends
 import socket
 import struct
 from collections.abc import AsyncIterator
@@ -26,6 +26,10 @@ class CuttingProxy:
         self._flowing.set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._connections: set[asyncio.Task[None]] = set()
+
+    def aim(self, port: int) -> None:
+        """Carry connections from now on to another port: the server has been started anew."""
+        self._target = port
 
     @property
     def url(self) -> str:
@@ -56,11 +60,14 @@ class CuttingProxy:
         """Let new connections through again."""
         self._refusing = False
 
-    async def passing(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry one connection until either side ends it."""
-        task = asyncio.current_task()
-        assert task is not None
+    def begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry one connection from now on. The task is our own: the one that asyncio makes complains when it is cancelled."""
+        task = asyncio.create_task(self._carry_both(reader, writer))
         self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
+    async def _carry_both(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Both directions of one connection, until either side ends it."""
         self._writers.add(writer)
         try:
             if self._refusing:
@@ -84,7 +91,6 @@ class CuttingProxy:
         finally:
             _end(writer, reset=False)
             self._writers.discard(writer)
-            self._connections.discard(task)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One direction; its end is passed on."""
@@ -122,7 +128,7 @@ def _end(writer: asyncio.StreamWriter, *, reset: bool) -> None:
 async def cutting_proxy(target_host: str, target_port: int) -> AsyncIterator[CuttingProxy]:
     """Listens on a free port of this machine; every connection ends with it."""
     proxy = CuttingProxy(target_host, target_port)
-    server = await asyncio.start_server(proxy.passing, "127.0.0.1", 0)
+    server = await asyncio.start_server(proxy.begin, "127.0.0.1", 0)
     proxy.port = server.sockets[0].getsockname()[1]
     try:
         yield proxy

@@ -62,7 +62,8 @@ export class Log {
 
   /** The conversation as the server has kept it, in place of what is shown, but for what is newer or was never sent. */
   recall(past: readonly PastMessage[]): void {
-    const newest = past.at(-1)?.id ?? "";
+    // Ids sort by the time at which they were given, which is not quite the order of what they name.
+    const newest = past.reduce((most, { id }) => (id > most ? id : most), "");
     const later: Element[] = [];
     for (const root of [...this.#list.children] as HTMLElement[]) {
       const { id = "", greeting } = root.dataset;
