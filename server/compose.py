@@ -37,13 +37,16 @@ from server.demo import ensure_demo
 from server.gateway import SERVICES, Files, application
 from server.hub import Hub
 from server.inbox import Parts
+from server.infra import retention
 from server.infra.box import RlimitedBox
-from server.infra.clock import Ids, SystemClock
+from server.infra.clock import Dice, Ids, SystemClock
 from server.infra.db import check_durable, connect, migrate, ping
 from server.infra.egress import Destinations, GuardedEgress, allowed_places
 from server.infra.hashing import Argon2Passwords
+from server.infra.jobs import Jobs
 from server.infra.limits import counting
 from server.infra.media import MediaFolder
+from server.infra.outbox import Outbox
 from server.infra.secrets import keyring
 from server.infra.speech import SpeechFiles
 from server.samples import VoiceSamples, offered
@@ -96,7 +99,7 @@ async def house(settings: Settings, providers: Providers | None = None) -> Async
     clock, ids, metrics, announcer = SystemClock(), Ids(), Metrics(), Announcer()
     local = make_url(settings.database).get_backend_name() == "sqlite"
     keys = keyring(settings.secret_key.get_secret_value(), data_dir=settings.data_dir, local=local)
-    database = connect(settings.database, announce=announcer.announce)
+    database = connect(settings.database, announce=announcer.announce, clock=clock, ids=ids)
     destinations = Destinations(allowed_places(settings.egress.allow))
     passwords, box = Argon2Passwords(), RlimitedBox()
     speech = SpeechFiles(box)
@@ -178,7 +181,10 @@ async def house(settings: Settings, providers: Providers | None = None) -> Async
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(worker.run(), name=f"worker {worker.spec.kind}") for worker in providers.workers]
             tasks.append(group.create_task(watch_loop(metrics, clock), name="loop watch"))
-            async with hub:
+            outbox = Outbox(database, announcer, clock=clock, dice=Dice())
+            jobs = Jobs(database, announcer, clock=clock, ids=ids, dice=Dice())
+            jobs.every("retention", retention.EVERY, retention.pruning(database, clock))
+            async with outbox, jobs, hub:
                 sockets = Sockets(hub, tokens, metrics, clock=clock, origin=settings.origin)
                 sockets.attach(app)
                 announcer.on("user.logout", lambda event: sockets.revoke(event.data["user_id"], event.data["token_id"]))

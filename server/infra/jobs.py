@@ -170,13 +170,12 @@ class Jobs:
 
     async def __aenter__(self) -> Self:
         group = await self._stack.enter_async_context(asyncio.TaskGroup())
-        self._heart = group.create_task(self._beat(), name="jobs heartbeat")
+        heart = group.create_task(self._beat(), name="jobs heartbeat")
+        self._stack.callback(heart.cancel)
         await self._stack.enter_async_context(self._crew)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._crew.__aexit__()
-        self._heart.cancel()
         await self._stack.aclose()
         await self._give_back()
 
