@@ -54,7 +54,7 @@ def links(path: str, parameters: dict[str, str], pages: Pagination) -> str:
     """The `Link` header (RFC 8288): first, prev, next and last, relative to the host."""
     wanted = {"first": 1, "last": max(1, pages.total_pages)}
     if pages.has_prev:
-        wanted["prev"] = pages.page - 1
+        wanted["prev"] = min(pages.page - 1, wanted["last"])
     if pages.has_next:
         wanted["next"] = pages.page + 1
     return ", ".join(

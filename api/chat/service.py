@@ -20,6 +20,7 @@ from api._kit.errors import (
     UnsupportedMediaType,
     UpstreamError,
 )
+from api._kit.idempotency import digest
 from api._kit.ports import AudioFormat, Bot, Conversation, Modality, UnknownConversation
 from api.chat import rendering, store
 from api.chat.models import (
@@ -69,7 +70,9 @@ class Wish:
     face: bool = False
 
 
-@chat_text.post("/respond", who="V,E,K", body=TextMessage, returns=TextReply, errors=_ERRORS, examples=_EXAMPLES)
+@chat_text.post(
+    "/respond", who="V,E,K", body=TextMessage, returns=TextReply, errors=_ERRORS, examples=_EXAMPLES, harmless=True
+)
 async def respond_text(ctx: Ctx, body: TextMessage) -> TextReply:
     """Ask a text chatbot and get its whole answer."""
 
@@ -79,7 +82,9 @@ async def respond_text(ctx: Ctx, body: TextMessage) -> TextReply:
     return await _respond(ctx, body, Wish("text"), TextReply, render)
 
 
-@chat_3d.post("/respond", who="V,E,K", body=FaceMessage, returns=FaceReply, errors=_ERRORS, examples=_EXAMPLES)
+@chat_3d.post(
+    "/respond", who="V,E,K", body=FaceMessage, returns=FaceReply, errors=_ERRORS, examples=_EXAMPLES, harmless=True
+)
 async def respond_3d(ctx: Ctx, body: FaceMessage) -> FaceReply:
     """Ask a 3D chatbot and get its whole answer: text, sound, mouth, emotion and gestures."""
     format = body.audio.format if body.audio else "mp3"
@@ -103,6 +108,7 @@ async def respond_3d(ctx: Ctx, body: FaceMessage) -> FaceReply:
     body=VoiceMessage,
     returns=VoiceReply,
     errors=_ERRORS,
+    harmless=True,
     examples={"request": {"chatbot_id": "cb_12345", "message": "Hello"}},
     upload=Upload("audio", AUDIO_BYTES, "What the user said, a minute at most: WAV, MP3, Ogg or WebM"),
 )
@@ -126,7 +132,14 @@ async def _respond(
     kind: type[R],
     render: Callable[[Answer, dict[str, Any]], Awaitable[R]],
 ) -> R:
-    """One answer for one message: the same `client_message_id` again gets the answer that there was."""
+    """One answer for one message: the same `client_message_id` again gets the answer that there was.
+
+    An `Idempotency-Key` stands for one, so that a turn that failed after its question was kept can be tried again.
+    """
+    if body.client_message_id is None and ctx.idempotency_key:
+        said = ctx.upload.data if ctx.upload else b""
+        resent = f"key_{digest(ctx.idempotency_key, body.model_dump_json(), said)[:40]}"
+        body = body.model_copy(update={"client_message_id": resent})
     bot = await _bot(ctx, body.chatbot_id, wish.channel)
     user_id = await _user(ctx, bot, body)
     resent = body.client_message_id
