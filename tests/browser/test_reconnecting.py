@@ -72,8 +72,10 @@ async def test_messages_written_in_an_outage_wait_visibly_and_are_sent_once(tmp_
         for text in ("First", "Second"):
             await visitor.ask(text)
             await expect(_message(visitor, text).get_by_text(WAITING)).to_be_visible()
+        await visitor.press("Try now")  # in vain
+        await expect(visitor.notice(LOST)).to_be_visible()
         to.proxy.accept()
-        await visitor.press("Try now")
+        await visitor.look("dispatchEvent(new Event('online'))")
         await expect(visitor.panel.get_by_text(WAITING)).to_have_count(0)
         await expect(visitor.notice(LOST)).to_have_count(0)
         await expect(visitor.log.locator("[data-pending]")).to_have_count(0)

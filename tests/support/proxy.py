@@ -61,7 +61,7 @@ class CuttingProxy:
         self._refusing = False
 
     def begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry one connection from now on. The task is our own: the one that asyncio makes complains when it is cancelled."""
+        """Carry one connection from now on, in a task of our own: asyncio's would complain when it is cancelled."""
         task = asyncio.create_task(self._carry_both(reader, writer))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
