@@ -1,6 +1,8 @@
 """How many connections are open: of all together, and of each address. No socket inside."""
 
-from ipaddress import IPv6Address, ip_address
+from ipaddress import ip_address
+
+from api._kit.limits import network
 
 
 class Crowd:
@@ -31,13 +33,10 @@ class Crowd:
 
 
 def _place(address: str) -> str:
-    """What counts as one address: an IPv6 customer has 2^64 of them. Empty for this machine, which is not limited."""
+    """What counts as one address. Empty for this machine, which is not limited."""
     try:
         known = ip_address(address.partition("%")[0])
     except ValueError:
         return ""
-    if isinstance(known, IPv6Address):
-        known = known.ipv4_mapped or known
-    if known.is_loopback:
-        return ""
-    return str(known) if known.version == 4 else known.exploded[:19]
+    unwrapped = getattr(known, "ipv4_mapped", None) or known
+    return "" if unwrapped.is_loopback else network(str(unwrapped))
