@@ -1,4 +1,4 @@
-"""Which of the slower, more natural voices keep up with a conversation here: measured once, and remembered."""
+"""Which of the slower, more natural voices keep up with a conversation here: measured, and remembered."""
 
 import json
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from pipelines.core.language import primary
 from pipelines.frames import OUTPUT_RATE
 from pipelines.ports import Clock
 from pipelines.providers.base import ProviderError, Voice
-from pipelines.registry import Providers
+from pipelines.registry import REAL_TIME, Providers
 
 _SAMPLE: Final = "This is how quickly I speak."
 
@@ -19,15 +19,17 @@ _SAMPLE: Final = "This is how quickly I speak."
 async def measure(providers: Providers, clock: Clock, kept: Path) -> dict[str, float]:
     """Seconds of work for a second of speech, by engine, of the engines that may be too slow.
 
-    What was found once is remembered in the file `kept`: delete it to measure again.
+    The best that was ever found is remembered in the file `kept`. An engine that kept up once is not measured again; one
+    that did not is, at every start: the machine may have been busy.
     """
     known = _remembered(kept)
     for engine, voice in _one_each(providers.voices).items():
-        for _ in range(0 if engine in known else 2):  # the first time loads the model
+        for _ in range(0 if known.get(engine, inf) <= REAL_TIME else 2):  # the first time loads the model
             started = clock.monotonic()
             with suppress(ProviderError):
                 samples = sum([chunk.samples async for chunk in providers.tts.speak(_SAMPLE, voice)])
-                known[engine] = round((clock.monotonic() - started) * OUTPUT_RATE / max(samples, 1), 2)
+                factor = round((clock.monotonic() - started) * OUTPUT_RATE / max(samples, 1), 2)
+                known[engine] = min(known.get(engine, inf), factor)
         providers.voices.measured(engine, known.get(engine, inf))
     _remember(kept, known)
     return known
