@@ -1,5 +1,6 @@
 """A website whose chat passes through a proxy that can be cut, in front of a server with scripted providers."""
 
+import wave
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -7,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import numpy as np
 from numpy.typing import NDArray
 from playwright.async_api import Browser
 
 from pipelines.frames import SpeechChunk
 from tests.browser.visitor import Visitor, visit
+from tests.browser.websites import kept
 from tests.support.fakes import ToneTts
 from tests.support.live import Live, live
 from tests.support.proxy import CuttingProxy, cutting_proxy
@@ -72,15 +73,7 @@ class Line:
 
     async def history(self, visitor: Visitor) -> list[tuple[str, str]]:
         """Role and content of everything that the server has kept of this visitor's conversation."""
-        stored = await visitor.look("JSON.parse(localStorage.getItem('machineavatars:cb_demo'))")
-        asked = {"chatbot_id": "cb_demo", "visitor_id": stored["visitor"]}
-        async with aiohttp.ClientSession(f"{self.server.url}/api/v1/", raise_for_status=True) as http:
-            async with http.post("auth/visitor-token", json=asked, headers={"Origin": self.url}) as answer:
-                token = (await answer.json())["access_token"]
-            headers = {"Authorization": f"Bearer {token}"}
-            async with http.get(f"history/conversations/{stored['conversation']}/messages", headers=headers) as answer:
-                page: dict[str, Any] = await answer.json()
-        return [(message["role"], message["content"]) for message in page["data"]]
+        return [(message["role"], message["content"]) for message in await kept(self.server.url, visitor)]
 
 
 @asynccontextmanager
@@ -119,3 +112,18 @@ def audible(sound: NDArray[np.float32]) -> NDArray[np.int_]:
     """The samples that were not silent, as PCM16."""
     pcm = np.round(sound * 32767).astype(int)
     return pcm[pcm != 0]
+
+
+def murmur(file: Path, seconds: float) -> Path:
+    """A WAV file of something like speech between silences, for a microphone: noise in syllables."""
+    rate = 48_000
+    t = np.arange(round(seconds * rate)) / rate
+    voice = sum(np.sin(2 * np.pi * 140 * n * t + n) / n for n in range(1, 20))
+    said = voice * (0.55 + 0.45 * np.sin(2 * np.pi * 4 * t)) * 5000
+    quiet = np.zeros(2 * rate)
+    with wave.open(str(file), "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(rate)
+        out.writeframes(np.concatenate([quiet, said, quiet]).astype("<i2").tobytes())
+    return file

@@ -1,10 +1,14 @@
 """An answer that is being heard stops at a button and at the next question."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from playwright.async_api import expect
 
 from tests.browser.chromium import chromium
 from tests.browser.visitor import Visitor, visit
+from tests.browser.websites import kept
 
 QUESTION = "What can you do?"
 SILENT_WITHIN = 0.3
@@ -31,6 +35,7 @@ async def test_the_stop_button_silences_the_answer_and_rests_the_mouth(shared_se
         assert after
         assert np.max(after) < 0.01
         await visitor.log.get_by_text("interrupted").wait_for()
+        await _kept_as_heard(shared_server, visitor, end)
 
 
 async def test_the_next_question_silences_the_answer_before_its_own(shared_server: str) -> None:
@@ -47,12 +52,28 @@ async def test_the_next_question_silences_the_answer_before_its_own(shared_serve
         frames = await visitor.frames()
         seen = next(n for n, frame in enumerate(frames) if frame["rid"] == second and frame["playing"])
         begun = frames[seen - 1]["at"]  # it began between that frame and the next
-        assert [end["status"] for end in visitor.of("resp.end") if end["rid"] == first] == ["cut"]
+        [end] = [end for end in visitor.of("resp.end") if end["rid"] == first]
+        assert end["status"] == "cut"
         assert np.abs(heard.between(noted - 0.3, noted)).max() > AUDIBLE
         assert np.abs(heard.between(noted + SILENT_WITHIN, begun - 0.1)).max(initial=0) < AUDIBLE
         assert not any(
             frame["rid"] == first and frame["playing"] for frame in frames if frame["at"] > noted + SILENT_WITHIN
         )
+        between = [frame["weights"][1:] for frame in frames if noted + SILENT_WITHIN + 0.1 < frame["at"] < begun - 0.3]
+        assert np.max(between, initial=0) < 0.01
+        await _kept_as_heard(shared_server, visitor, end)
+
+
+async def _kept_as_heard(server: str, visitor: Visitor, end: dict[str, Any]) -> None:
+    """Of the answer that was cut, the history has what was heard and no more; the log shows where it was cut."""
+    text, heard = "".join(visitor.deltas(end["rid"])).strip(), end["heard"]["text"]
+    [answer] = [message for message in await kept(server, visitor) if message["id"] == end["message_id"]]
+    assert answer["interrupted"]
+    assert answer["content"] == heard
+    assert text.startswith(heard)
+    assert 0 < len(heard) < len(text)
+    unheard = visitor.log.locator(".message.bot", has_text="interrupted").locator(".unheard")
+    await expect(unheard).to_have_text(text.removeprefix(heard).strip())
 
 
 async def _speaking(visitor: Visitor) -> Visitor:

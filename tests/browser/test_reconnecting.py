@@ -7,9 +7,9 @@ import pytest
 from playwright.async_api import Locator, expect
 
 from tests.browser.chromium import chromium
-from tests.browser.outages import NoiseTts, audible, line, shown
-from tests.browser.visitor import Visitor
-from tests.support.fakes import ScriptedLlm
+from tests.browser.outages import NoiseTts, audible, line, murmur, shown
+from tests.browser.visitor import Visitor, until
+from tests.support.fakes import LoudnessVad, ScriptedLlm
 
 pytestmark = [pytest.mark.browser]
 
@@ -47,6 +47,21 @@ async def test_an_answer_is_heard_once_and_whole_over_two_lost_connections(tmp_p
         assert np.abs(heard - said).max() <= ROUNDING
         assert await shown(visitor) == await to.history(visitor) == [("user", "Count, please."), ("assistant", ANSWER)]
         assert visitor.sockets == 3
+
+
+async def test_what_is_said_into_a_lost_connection_is_heard_once_and_whole(tmp_path: Path) -> None:
+    seconds = 4.0
+    async with line(tmp_path) as to, chromium(microphone=murmur(tmp_path / "murmur.wav", seconds)) as browser:
+        visitor = await to.visit(browser)
+        await visitor.press("Talk by voice")
+        await visitor.event("vad", count=2)
+        await to.proxy.cut()
+        await visitor.seen(f"{PROBE}.phase !== 'ready'", "that it has noticed")
+        await visitor.seen(f"{PROBE}.phase === 'ready'", "the connection")
+        ear: LoudnessVad = to.server.house.providers.vad  # type: ignore[assignment]
+        await until(lambda: _quiet(ear), "silence at the server's ear", 30)
+        loud = np.abs(np.frombuffer(ear.heard, "<i2").reshape(-1, 160)).max(axis=1) > 256
+        assert abs(loud.sum() / 100 - seconds) < 0.3
 
 
 async def test_an_answer_without_sound_is_shown_once_and_whole_over_a_lost_connection(tmp_path: Path) -> None:
@@ -141,3 +156,9 @@ def _message(visitor: Visitor, text: str) -> Locator:
 
 async def _heard(visitor: Visitor, seconds: float) -> None:
     await visitor.seen(f"{PROBE}.clock.t > {seconds * 24000}", f"{seconds} s heard")
+
+
+async def _quiet(ear: LoudnessVad) -> bool:
+    """The last second was."""
+    last = np.frombuffer(ear.heard[-32000:], "<i2")
+    return len(last) == 16_000 and bool(np.abs(last).max() <= 256) and len(ear.heard) > 4 * 32_000

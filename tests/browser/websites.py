@@ -8,6 +8,8 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from tests.browser.visitor import Visitor
+
 PASSWORD = "a long passphrase"
 
 
@@ -52,3 +54,15 @@ async def embedded(server: str, owner: str, *origins: str) -> dict[str, Any]:
         await http.post(f"chatbots/{bot}/publish", json={})
         async with http.get(f"chatbots/{bot}/embed") as answer:
             return dict(await answer.json())
+
+
+async def kept(server: str, visitor: Visitor) -> list[dict[str, Any]]:
+    """The messages that the server has kept of this visitor's conversation with the demo chatbot, oldest first."""
+    stored = await visitor.look("JSON.parse(localStorage.getItem('machineavatars:cb_demo'))")
+    asked = {"chatbot_id": "cb_demo", "visitor_id": stored["visitor"]}
+    origin = {"Origin": await visitor.look("location.origin")}
+    async with aiohttp.ClientSession(f"{server}/api/v1/", raise_for_status=True) as http:
+        async with http.post("auth/visitor-token", json=asked, headers=origin) as answer:
+            http.headers["Authorization"] = f"Bearer {(await answer.json())['access_token']}"
+        async with http.get(f"history/conversations/{stored['conversation']}/messages") as answer:
+            return list((await answer.json())["data"])

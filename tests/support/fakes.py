@@ -114,10 +114,11 @@ class ScriptedStt:
 
 
 class LoudnessVad:
-    """Hears speech in every window that is not quiet."""
+    """Hears speech in every window that is not quiet; `heard` is all that it was given."""
 
     def __init__(self, *, failure: ProviderError | None = None) -> None:
         self.failure, self.opened, self.closed = failure, 0, 0
+        self.heard = bytearray()
 
     async def open(self) -> "LoudnessStream":
         self.opened += 1
@@ -131,6 +132,7 @@ class LoudnessStream:
     async def push(self, pcm: bytes) -> list[float]:
         if self._vad.failure:
             raise self._vad.failure
+        self._vad.heard += pcm
         data = self._rest + pcm
         whole = len(data) // 1024 * 1024
         self._rest = data[whole:]

@@ -347,6 +347,7 @@ export class Chat implements Panel {
     };
     const offline = (): void => {
       this.#session.offline();
+      this.#notices.phase(this.#session.phase);
       this.#shell.emit("offline");
     };
     addEventListener("online", online, { signal });
@@ -388,7 +389,7 @@ export class Chat implements Panel {
     const dialling = phase === "connecting" || phase === "greeting";
     const away = this.#notices.away || (dialling && this.#asked && !this.#session.state.begun);
     this.#view.floor(away ? "off" : floor, this.#say(away ? (phase === "closed" ? "disconnected" : "connecting") : floor));
-    this.#view.busy(this.#busy);
+    this.#view.busy(this.#responses.busy || (this.#asked && !away));
     if (floor === this.#floor) return;
     this.#floor = floor;
     this.#scene.mode(floor);

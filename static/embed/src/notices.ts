@@ -48,17 +48,15 @@ export class Notices {
   }
 
   phase(phase: Phase): void {
-    if (phase === "waiting") {
-      if (this.#away) this.#lost();
-      else this.#grace ??= setTimeout(() => this.#lost(), GRACE_MS);
-    } else if (phase === "closed" || phase === "ready" || phase === "idle") {
+    if (phase === "closed" || phase === "ready" || phase === "idle") {
       clearTimeout(this.#grace);
       this.#grace = undefined;
       this.#away = phase === "closed";
       if (this.#away) return;
       this.#refusal = null;
       this.tell("session", null);
-    }
+    } else if (this.#away) this.#lost();
+    else if (phase === "waiting") this.#grace ??= setTimeout(() => this.#lost(), GRACE_MS);
   }
 
   /** Shows a notice by its key in the texts, or takes it back. */
