@@ -19,8 +19,8 @@ _SAMPLE: Final = "This is how quickly I speak."
 async def measure(providers: Providers, clock: Clock, kept: Path) -> dict[str, float]:
     """Seconds of work for a second of speech, by engine, of the engines that may be too slow.
 
-    The best that was ever found is remembered in the file `kept`. An engine that kept up once is not measured again; one
-    that did not is, at every start: the machine may have been busy.
+    The best that was ever found is remembered in the file `kept`. An engine that kept up once is not measured again;
+    one that did not is, at every start: the machine may have been busy.
     """
     known = _remembered(kept)
     for engine, voice in _one_each(providers.voices).items():
