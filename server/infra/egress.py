@@ -254,7 +254,7 @@ class GuardedEgress:
 
 
 async def _answer(response: aiohttp.ClientResponse, url: URL, limits: FetchLimits) -> Fetched:
-    headers = {name.lower(): value for name, value in response.headers.items()}
+    headers = {name.lower(): ", ".join(response.headers.getall(name)) for name in response.headers}
     answer = Fetched(str(url), response.status, headers, b"")
     if 200 <= response.status < 300 and not _accepted(answer.content_type, limits.content_types):
         raise FetchFailed("content_type", f"the address holds {answer.content_type or 'something unnamed'}")

@@ -30,7 +30,7 @@ SMALL = 64 << 20
 @pytest.fixture
 async def box() -> AsyncIterator[RlimitedBox]:
     parsers = {
-        name: Parser(f"{made.__name__}:{name}", cpu_seconds=1, seconds=5, memory=SMALL, output=1_000_000)
+        name: Parser(f"{made.__name__}:{name}", cpu_seconds=1, seconds=30, memory=SMALL, output=1_000_000)
         for name in NAMES
     }
     opened = RlimitedBox({**parsers, "wait": Parser(f"{made.__name__}:wait", seconds=0.3)})
@@ -46,7 +46,7 @@ async def childless(box: RlimitedBox) -> None:
     """Waits until no job's process is left."""
     assert box._process
     children = Path(f"/proc/{box._process.pid}/task/{box._process.pid}/children")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while children.read_text():  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.01)
 
