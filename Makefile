@@ -32,7 +32,7 @@ node_modules/.installed: package.json package-lock.json
 	@npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-WIDGET_SOURCES := $(shell find static/embed/src static/embed/*.mjs server/wire.py -type f -not -path '*/generated/*' 2>/dev/null)
+WIDGET_SOURCES := $(shell find static/embed/src static/embed/*.mjs server/wire.py pipelines/core/visemes.py -type f -not -path '*/generated/*' 2>/dev/null)
 static/embed/dist/manifest.json: node_modules/.installed $(BIN)/.installed $(WIDGET_SOURCES)
 	@echo "== widget"
 	@npm run --silent build

@@ -1,5 +1,5 @@
-// Writes src/generated/wire.ts: the TypeScript types of the wire, from the JSON Schema that the server exports.
-// The schema comes from the file named by MA_WIRE_SCHEMA, else from the repository's own Python environment.
+// Writes src/generated: wire.ts, the TypeScript types of the wire, from the JSON Schema that the server exports, and
+// visemes.ts, the server's table of mouth shapes.
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
@@ -8,13 +8,18 @@ import { compile } from "json-schema-to-typescript";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const root = resolve(here, "../..");
-const target = join(here, "src/generated/wire.ts");
+const generated = join(here, "src/generated");
 
-function readSchema() {
-  if (process.env.MA_WIRE_SCHEMA) return JSON.parse(readFileSync(process.env.MA_WIRE_SCHEMA, "utf8"));
+/** What the server knows: the wire's schema, the visemes' names, and each viseme as [ARKit shape, weight]. */
+function readServer() {
   const venv = join(root, ".venv/bin/python");
   const python = existsSync(venv) ? venv : "python3";
-  const program = "import json; from server.wire import json_schema; print(json.dumps(json_schema()))";
+  const program = `
+import json
+from pipelines.core.visemes import ARKIT_52, ARKIT_OF_OCULUS, OCULUS_15
+from server.wire import json_schema
+shapes = [[[ARKIT_52[i], round(float(row[i]), 3)] for i in row.nonzero()[0]] for row in ARKIT_OF_OCULUS]
+print(json.dumps({"schema": json_schema(), "visemes": OCULUS_15, "shapes": shapes}))`;
   return JSON.parse(execFileSync(python, ["-c", program], { cwd: root, encoding: "utf8", maxBuffer: 1 << 24 }));
 }
 
@@ -41,14 +46,14 @@ const mapOf = (name, events) =>
     .map(([event, type]) => `  ${JSON.stringify(event)}: ${type};`)
     .join("\n")}\n}\n`;
 
-const schema = readSchema();
+const { schema, visemes, shapes } = readServer();
 const events = schema["x-events"];
 const types = await compile(
   { title: "WireRoot", type: "object", additionalProperties: false, ...downgrade({ $defs: schema.$defs }) },
   "WireRoot",
   { additionalProperties: false, unreachableDefinitions: true, bannerComment: "", format: false, strictIndexSignatures: false },
 );
-const text = [
+const wire = [
   "// The wire's types, made from server/wire.py by wire-types.mjs; do not edit.",
   types
     .replace(/export interface WireRoot \{\}?[\s\S]*?\n?\}\n/, "")
@@ -60,5 +65,18 @@ const text = [
   `export const VERSION = ${schema.version};\n`,
 ].join("\n\n");
 
-mkdirSync(dirname(target), { recursive: true });
-if (!existsSync(target) || readFileSync(target, "utf8") !== text) writeFileSync(target, text);
+const mouths = `// The server's mouth shapes, made from pipelines/core/visemes.py by wire-types.mjs; do not edit.
+
+export const VISEMES = ${JSON.stringify(visemes)} as const;
+
+/** Each viseme at full weight as ARKit shapes. */
+export const SPOKEN: Readonly<Record<(typeof VISEMES)[number], Readonly<Record<string, number>>>> = {
+${visemes.map((name, i) => `  ${name}: ${JSON.stringify(Object.fromEntries(shapes[i]))},`).join("\n")}
+};
+`;
+
+mkdirSync(generated, { recursive: true });
+for (const [name, text] of [["wire.ts", wire], ["visemes.ts", mouths]]) {
+  const target = join(generated, name);
+  if (!existsSync(target) || readFileSync(target, "utf8") !== text) writeFileSync(target, text);
+}

@@ -2,7 +2,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { CueTimeline, MouthTimeline, VISEMES, type CueEvent } from "./mouth.ts";
+import { VISEMES } from "./generated/visemes.ts";
+import { CueTimeline, MouthTimeline, type CueEvent } from "./mouth.ts";
 
 const RATE = 24_000;
 const MS = RATE / 1000;

@@ -1,8 +1,6 @@
 /** The mouth on the sample clock: sparse viseme keys and cues in, weights at one output sample out. No DOM, no clock. */
 
-export const VISEMES = [
-  "sil", "PP", "FF", "TH", "DD", "kk", "CH", "SS", "nn", "RR", "aa", "E", "I", "O", "U",
-] as const;
+import { VISEMES } from "./generated/visemes.ts";
 
 /** One row of a `face` event: output samples since `t0`, index into the session's viseme names, weight 0 to 1. */
 export type Key = readonly [dt: number, id: number, weight: number];

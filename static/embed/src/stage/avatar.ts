@@ -1,7 +1,7 @@
 /** The avatar's body as the life needs it: morph targets by name across all meshes, bones turned in the model's axes. */
 
 import { Euler, Mesh, Quaternion, SkinnedMesh, Vector3, type Bone, type Group, type Object3D } from "three";
-import { VISEMES } from "../mouth.ts";
+import { VISEMES } from "../generated/visemes.ts";
 import { ARKIT, VISEME_BLENDS } from "./blendshapes.ts";
 import { AT_SIDE, type ArmPose, type Vector } from "./gestures.ts";
 import type { Pose } from "./life.ts";

@@ -1,6 +1,6 @@
 /** The face's vocabulary: the 52 ARKit names, each viseme as ARKit shapes, and each feeling as ARKit shapes. */
 
-import { VISEMES } from "../mouth.ts";
+import { SPOKEN, VISEMES } from "../generated/visemes.ts";
 
 const SIDED = [
   "browDown", "browOuterUp", "cheekSquint", "eyeBlink", "eyeLookDown", "eyeLookIn", "eyeLookOut", "eyeLookUp",
@@ -46,28 +46,11 @@ export class Blend {
   }
 }
 
-/** For faces without viseme targets: what lips, jaw and tongue do; the server's table of mouth shapes, value for value. */
-const SPOKEN: Record<(typeof VISEMES)[number], Shape> = {
-  sil: {},
-  PP: { mouthPress: 0.45, mouthRollLower: 0.3, mouthRollUpper: 0.25, mouthShrugLower: 0.1 },
-  FF: { jawOpen: 0.06, mouthRollLower: 0.45, mouthUpperUp: 0.25, mouthShrugLower: 0.2, mouthStretch: 0.1 },
-  TH: { jawOpen: 0.16, tongueOut: 0.3, mouthLowerDown: 0.15, mouthUpperUp: 0.1 },
-  DD: { jawOpen: 0.14, mouthLowerDown: 0.2, mouthUpperUp: 0.12, mouthStretch: 0.08 },
-  kk: { jawOpen: 0.2, mouthLowerDown: 0.12, mouthUpperUp: 0.08 },
-  CH: { jawOpen: 0.1, mouthFunnel: 0.45, mouthPucker: 0.2, mouthUpperUp: 0.15, mouthLowerDown: 0.15 },
-  SS: { jawOpen: 0.05, mouthStretch: 0.25, mouthLowerDown: 0.25, mouthUpperUp: 0.15, mouthSmile: 0.1 },
-  nn: { jawOpen: 0.14, mouthLowerDown: 0.15, mouthUpperUp: 0.1 },
-  RR: { jawOpen: 0.14, mouthFunnel: 0.3, mouthPucker: 0.25 },
-  aa: { jawOpen: 0.55, mouthLowerDown: 0.2, mouthUpperUp: 0.12 },
-  E: { jawOpen: 0.34, mouthStretch: 0.2, mouthLowerDown: 0.2, mouthUpperUp: 0.12, mouthSmile: 0.12 },
-  I: { jawOpen: 0.18, mouthStretch: 0.25, mouthLowerDown: 0.18, mouthUpperUp: 0.12, mouthSmile: 0.25 },
-  O: { jawOpen: 0.38, mouthFunnel: 0.45, mouthPucker: 0.25 },
-  U: { jawOpen: 0.16, mouthFunnel: 0.3, mouthPucker: 0.65 },
-};
+/** For faces without viseme targets: what lips, jaw and tongue do. */
 export const VISEME_BLENDS: readonly Blend[] = VISEMES.map((name) => new Blend(SPOKEN[name]));
 
 /** How far each viseme opens the mouth, 0 to 1: the loudness that a face can see of itself. */
-export const OPENNESS: readonly number[] = VISEMES.map((name) => (SPOKEN[name].jawOpen ?? 0) / 0.55);
+export const OPENNESS: readonly number[] = VISEMES.map((name) => (SPOKEN[name]["jawOpen"] ?? 0) / SPOKEN.aa["jawOpen"]!);
 
 export interface Expression {
   readonly blend: Blend;

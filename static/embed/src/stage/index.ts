@@ -1,6 +1,7 @@
 /** The stage: a canvas with a living avatar whose lips follow the audio clock. The widget loads this file when it needs it. */
 
-import { CueTimeline, MouthTimeline, VISEMES, type CueEvent, type Key } from "../mouth.ts";
+import { VISEMES } from "../generated/visemes.ts";
+import { CueTimeline, MouthTimeline, type CueEvent, type Key } from "../mouth.ts";
 import { Avatar } from "./avatar.ts";
 import { OPENNESS } from "./blendshapes.ts";
 import { Life, type Mode } from "./life.ts";
