@@ -6,8 +6,8 @@ and answers with a line of JSON and the result. When the child is gone, this pro
 ended it, or 0. A job whose other end is closed is killed, and so is everything when FD is closed.
 
 What a child cannot do: open a file or a socket or anything else (no new descriptors), write, see the server's
-environment, use more memory or processor time than its limits, outlive this process. Where the kernel lets us, it also
-has no network and no rights beyond its own user.
+environment, use more memory or processor time than its limits, start anything, outlive this process. Where the kernel
+lets us, there is no network around it either.
 """
 
 import ctypes
@@ -30,6 +30,7 @@ CLONE_NEWUSER: Final = 0x10000000
 CLONE_NEWNET: Final = 0x40000000
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_NO_NEW_PRIVS: Final = 38
+NOBODY: Final = 65534
 JOB_FD: Final = 3
 LINUX: Final = sys.platform == "linux"
 
@@ -41,12 +42,24 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the server's to handle
     os.nice(5)
     os.chdir("/")
+    give_up_rights()
+    gc.freeze()
+    serve(control)
+
+
+def give_up_rights() -> None:
+    """No network, and nobody's rights where the server runs as root. What the kernel does not allow is left: the
+    limits hold without."""
+    root = os.geteuid() == 0
     if LINUX:
         kernel = ctypes.CDLL(None)
         kernel.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-        kernel.unshare(CLONE_NEWUSER | CLONE_NEWNET)  # not allowed everywhere; the limits hold without
-    gc.freeze()
-    serve(control)
+        kernel.unshare(CLONE_NEWNET if root else CLONE_NEWUSER | CLONE_NEWNET)
+    if root:
+        with suppress(PermissionError):
+            os.setgroups([])
+            os.setresgid(NOBODY, NOBODY, NOBODY)
+            os.setresuid(NOBODY, NOBODY, NOBODY)
 
 
 def serve(control: socket.socket) -> None:
@@ -164,7 +177,7 @@ def limit(*, cpu_seconds: int, memory: int) -> None:
     _set(resource.RLIMIT_CPU, cpu_seconds, cpu_seconds + 1)
     _set(resource.RLIMIT_CORE, 0)
     _set(resource.RLIMIT_FSIZE, 0)
-    _set(resource.RLIMIT_NPROC, 0)  # not heeded for root
+    _set(resource.RLIMIT_NPROC, 0)
     _set(resource.RLIMIT_NOFILE, 0)
 
 
