@@ -22,7 +22,7 @@ from api._kit.errors import (
     UnsupportedMediaType,
     envelope,
 )
-from api._kit.http import CHARGES, CLIENT, REQUEST_ID, count
+from api._kit.http import CHARGES, CLIENT, NOTICE, REQUEST_ID, count
 from api._kit.limits import headers as limit_headers
 from api._kit.origins import normal
 from api._kit.values import milliseconds, rfc3339
@@ -129,6 +129,8 @@ def _envelope(deps: Deps, trusted_proxies: int) -> Middleware:
             if CHARGES not in request and request.path.startswith(API) and request.method != hdrs.METH_OPTIONS:
                 await count(request, deps, None, 0)
             response.headers.update(limit_headers(request.get(CHARGES, ()), deps.clock.now()))
+            for name, value in request.get(NOTICE, {}).items():
+                response.headers.add(name, value)
             _harden(request, response)
         return response
 

@@ -41,6 +41,8 @@ CLIENT: Final = web.RequestKey("client", str)
 
 CHARGES: Final = web.RequestKey("charges", list[Charge])
 """What the request was counted in, for the headers of its response."""
+NOTICE: Final = web.RequestKey("notice", Mapping[str, str])
+"""What every response of an endpoint that goes says about that."""
 
 BODY_SECONDS: Final = 10.0
 _KEY: Final = re.compile(rf"[\x21-\x7e]{{1,{LONGEST}}}")
@@ -67,6 +69,8 @@ def routes(services: Iterable[Service], deps: Deps) -> list[web.RouteDef]:
 
 def _handle(endpoint: Endpoint, deps: Deps) -> Handle:
     async def handle(request: web.Request) -> web.StreamResponse:
+        if endpoint.deprecation:
+            request[NOTICE] = endpoint.deprecation.headers
         principal = await _enter(endpoint, request, deps)
         authorise(endpoint.who, principal)
         path, key = _path(request), _key(endpoint, request)
@@ -100,7 +104,7 @@ def _handle(endpoint: Endpoint, deps: Deps) -> Handle:
         if answer.status == 304 or (endpoint.limit and answer.status < 400):
             counted = request[CHARGES]
             counted[:] = [await deps.limits.give_back(c, failures=answer.status != 304) for c in counted]
-        return _response(endpoint, answer)
+        return _response(answer)
 
     return handle
 
@@ -309,15 +313,12 @@ def _answer(endpoint: Endpoint, request: web.Request, result: BaseModel | Reply)
     return Answer(reply.status or endpoint.status, headers, text.encode())
 
 
-def _response(endpoint: Endpoint, answer: Answer) -> web.Response:
+def _response(answer: Answer) -> web.Response:
     response = web.Response(body=answer.body or None, status=answer.status, headers=answer.headers)
     if answer.body:
         response.headers["Content-Type"] = "application/json; charset=utf-8"
     if answer.replayed:
         response.headers["Idempotency-Replayed"] = "true"
-    if endpoint.deprecation:
-        for name, value in endpoint.deprecation.headers.items():
-            response.headers.add(name, value)
     return response
 
 

@@ -138,8 +138,8 @@ async def _respond(
     """
     if body.client_message_id is None and ctx.idempotency_key:
         said = ctx.upload.data if ctx.upload else b""
-        resent = f"key_{digest(ctx.idempotency_key, body.model_dump_json(), said)[:40]}"
-        body = body.model_copy(update={"client_message_id": resent})
+        made = f"key_{digest(ctx.idempotency_key, body.model_dump_json(), said)[:40]}"
+        body = body.model_copy(update={"client_message_id": made})
     bot = await _bot(ctx, body.chatbot_id, wish.channel)
     user_id = await _user(ctx, bot, body)
     resent = body.client_message_id
