@@ -31,6 +31,10 @@ SCRIPTED = ("-m", "tests.load.scripted")
 SERVER_CORE, CLIENT_CORE = 0, 1
 SESSIONS = 5_000
 BEARABLE_MS = 2_000
+DELAYS = "0.05,0.05,0.1"
+"""Seconds that the scripted models take to recognise, to think, and to speak a clause."""
+QUESTION_PCM = b"\x10\x10" * (INPUT_RATE * 3 // 2)
+"""What a scripted recogniser takes for a question of a second and a half."""
 WARM = 20
 """Visitors who come before anything is measured, so that nothing is loaded for the first time."""
 
@@ -199,10 +203,9 @@ class Voices:
 
 
 async def voices(count: int = 20, seconds: float = 60) -> Voices:
-    """Scripted models that take their time: 50 ms to recognise, 50 ms to think, 100 ms to speak a clause."""
-    question = b"\x10\x10" * (INPUT_RATE * 3 // 2)
-    async with place(MA_LOAD_DELAYS="0.05,0.05,0.1") as server, crowd(server.url, count, CAPS) as there:
-        speakers = [Speaker(visitor, question, silent=True) for visitor in there]
+    """Scripted models that take their time."""
+    async with place(MA_LOAD_DELAYS=DELAYS) as server, crowd(server.url, count, CAPS) as there:
+        speakers = [Speaker(visitor, QUESTION_PCM, silent=True) for visitor in there]
         await asyncio.sleep(1)
         start, inside = server.read(), await Inside.of(server.url)
         async with asyncio.TaskGroup() as group:

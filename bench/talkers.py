@@ -98,6 +98,12 @@ class Speaker:
             talking.cancel()
             await asyncio.wait({talking})
 
+    async def listen(self, seconds: float) -> None:
+        """With the microphone off: hear what is still being said."""
+        for _ in range(int(seconds * 10)):
+            await asyncio.sleep(0.1)
+            await self.visitor.report()
+
     async def _microphone(self, until: float) -> None:
         start = due = time.monotonic()
         size, n = 2 * FRAME, 0
