@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from playwright.async_api import Locator, expect
 
+from api.history.store import Journal
+from pipelines.ports import JournalUnavailable
 from tests.browser.chromium import chromium
 from tests.browser.outages import NoiseTts, audible, line, murmur, shown
 from tests.browser.visitor import Visitor, until
@@ -16,6 +18,17 @@ pytestmark = [pytest.mark.browser]
 PROBE = "document.querySelector('ma-widget').__probe()"
 WORDS = [f"word{n} " for n in range(30)]
 ANSWER = "".join(WORDS).strip()
+WATCH = f"""(() => {{
+  const look = () => {{
+    if (!window.__lost && {PROBE}.phase !== "ready") window.__lost = performance.now();
+    if (document.querySelector("ma-widget").shadowRoot.querySelector(".notice")) window.__said = performance.now();
+    else requestAnimationFrame(look);
+  }};
+  look();
+}})()"""
+"""Notes when the connection is lost, and when the visitor is told."""
+BLIP_MS = 1_000
+"""A loss that lasts no longer is not worth a word."""
 LOST = "Connection lost. Reconnecting…"
 WAITING = "Not sent yet"
 TAKEN = "This conversation continues in another tab."
@@ -80,9 +93,12 @@ async def test_messages_written_in_an_outage_wait_visibly_and_are_sent_once(tmp_
         visitor = await to.visit(browser)
         await visitor.ask("Are you there?")
         await visitor.ended(1)
+        await visitor.look(WATCH)
         await to.lose()
         await expect(visitor.notice(LOST)).to_be_visible()
         await expect(visitor.panel.locator(".banner[role=status]")).to_contain_text(LOST)
+        await visitor.seen("window.__said", "the notice")
+        assert await visitor.look("__said - __lost") > BLIP_MS
         await expect(visitor.panel.locator(".state")).to_have_text("Connecting…")
         for text in ("First", "Second"):
             await visitor.ask(text)
@@ -99,6 +115,25 @@ async def test_messages_written_in_an_outage_wait_visibly_and_are_sent_once(tmp_
         kept = await to.history(visitor)
         assert kept == await shown(visitor)
         assert [text for role, text in kept if role == "user"] == ["Are you there?", "First", "Second"]
+
+
+async def test_a_message_that_the_server_could_not_keep_is_sent_again_at_a_press(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object, **__: object) -> None:
+        raise JournalUnavailable
+
+    async with line(tmp_path, llm=ScriptedLlm(["Yes."])) as to, chromium() as browser:
+        visitor = await to.visit(browser)
+        with monkeypatch.context() as broke:
+            broke.setattr(Journal, "user_message", broken)
+            await visitor.ask("Can you keep this?")
+            await expect(_message(visitor, "Can you keep this?").get_by_text("Not sent.")).to_be_visible()
+        await visitor.press("Send again")
+        await expect(visitor.log.locator(".message.bot")).to_have_count(1)
+        await visitor.seen(f"{PROBE}.state === 'idle'", "the end of the answer")
+        assert await shown(visitor) == await to.history(visitor)
+        assert await shown(visitor) == [("user", "Can you keep this?"), ("assistant", "Yes.")]
 
 
 async def test_a_second_tab_takes_the_conversation_over_and_the_first_takes_it_back(tmp_path: Path) -> None:

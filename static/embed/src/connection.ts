@@ -13,8 +13,8 @@ export const BACKOFF_MAX_MS = 30_000;
 export const CONNECT_TIMEOUT_MS = 25_000;
 export const HELLO_TIMEOUT_MS = 15_000;
 export const SAY_TIMEOUT_MS = 15_000;
-/** While something is expected of the server: silence after which it is asked for a sign of life, and the time to give one. */
-export const PROBE_MS = 5_000;
+/** While something is expected of the server: silence after which it is asked for a sign of life, and as long again to give one. */
+export const PROBE_MS = 4_000;
 export const OUTBOX_SIZE = 50;
 
 export type Phase = "idle" | "connecting" | "greeting" | "ready" | "waiting" | "closed";
