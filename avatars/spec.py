@@ -105,7 +105,6 @@ class Garment(Part):
 
     kind: Literal["tee", "blazer"]
     colour: Colour
-    trim: Colour | None = None
 
 
 class Recipe(Part):
