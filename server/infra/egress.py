@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from multidict import CIMultiDict
 from yarl import URL
 
 from api._kit.errors import UrlNotAllowed
@@ -171,7 +172,8 @@ class GuardedEgress:
         limits: FetchLimits | None = None,
     ) -> Fetched:
         limits = limits or FetchLimits()
-        carried = {"User-Agent": self._agent, **(headers or {}), "Accept-Encoding": "gzip, deflate"}
+        carried = CIMultiDict({"User-Agent": self._agent})
+        carried.update(headers or {})
         try:
             async with asyncio.timeout(limits.seconds):
                 return await self._follow(method.upper(), self.destinations.check(url), carried, body, limits)
@@ -199,7 +201,7 @@ class GuardedEgress:
         return self._open_socket(info)
 
     async def _follow(
-        self, method: str, url: URL, headers: dict[str, str], body: bytes | None, limits: FetchLimits
+        self, method: str, url: URL, headers: CIMultiDict[str], body: bytes | None, limits: FetchLimits
     ) -> Fetched:
         for hop in range(limits.redirects + 1):
             async with self._request(method, url, headers, body, limits) as response:
@@ -210,11 +212,10 @@ class GuardedEgress:
                 break
             target = self._target(url, location)
             if target.origin() != url.origin():
-                headers = {name: value for name, value in headers.items() if name.lower() in _CARRIED_ABROAD}
-                headers["Accept-Encoding"] = "gzip, deflate"
+                headers = CIMultiDict(item for item in headers.items() if item[0].lower() in _CARRIED_ABROAD)
             if response.status == 303 or (response.status in (301, 302) and method == "POST"):
                 method, body = ("HEAD" if method == "HEAD" else "GET"), None
-                headers = {name: value for name, value in headers.items() if not name.lower().startswith("content-")}
+                headers = CIMultiDict(item for item in headers.items() if not item[0].lower().startswith("content-"))
             if body is not None and target.origin() != url.origin():
                 raise FetchFailed("redirects", "the address sends us elsewhere with what we say")
             url = target
@@ -228,8 +229,9 @@ class GuardedEgress:
         return self.destinations.check(joined)
 
     def _request(
-        self, method: str, url: URL, headers: Mapping[str, str], body: bytes | None, limits: FetchLimits
+        self, method: str, url: URL, headers: CIMultiDict[str], body: bytes | None, limits: FetchLimits
     ) -> Any:
+        headers["Accept-Encoding"] = "gzip, deflate"  # what is inflated here
         session = self._excepted if self.destinations.excepted(url.raw_host or "", url.port or 0) else self._guarded
         return session.request(
             method,

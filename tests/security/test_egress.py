@@ -167,6 +167,16 @@ async def test_credentials_stay_at_their_origin() -> None:
         await out.fetch("GET", f"{front}/abroad", headers=SECRET)
         assert seen[-1]["Accept"] == "text/html"
         assert not {"Authorization", "X-Api-Key", "Cookie"} & seen[-1].keys()
+        assert seen[-1]["Accept-Encoding"] == "gzip, deflate"
+
+
+async def test_a_callers_header_replaces_ours_however_it_is_written() -> None:
+    async def look(request: web.Request) -> web.Response:
+        return web.Response(text="; ".join(request.headers.getall("User-Agent")))
+
+    async with outside(web.get("/", look)) as (front, out):
+        assert (await out.fetch("GET", front)).body == b"machineavatars"
+        assert (await out.fetch("GET", front, headers={"user-agent": "crawler"})).body == b"crawler"
 
 
 @pytest.mark.parametrize(("status", "method", "said"), [(303, "GET", ""), (302, "GET", ""), (307, "POST", "body")])
