@@ -5,6 +5,7 @@ on, and the next frame tries again.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -36,7 +37,8 @@ class Ear:
     def __init__(self, vad: Vad, rules: EndpointRules, tell: Callable[[Heard | Deaf], Awaitable[None]]) -> None:
         self._vad, self._tell = vad, tell
         self._endpointer = Endpointer(rules)
-        self._frames: asyncio.Queue[Media] = asyncio.Queue(QUEUE_FRAMES)
+        self._frames: deque[Media] = deque(maxlen=QUEUE_FRAMES)
+        self._came = asyncio.Event()
         self._resampler = Resampler(INPUT_RATE)
         self._rate = INPUT_RATE
         self._audio = bytearray()
@@ -50,6 +52,11 @@ class Ear:
         """Input samples heard since the session's start."""
         return self._first + len(self._audio) // 2
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there are frames to listen to."""
+        return bool(self._frames)
+
     def push(self, media: Media) -> None:
         """One microphone frame. Raises ValueError with a message fit for the client when it cannot be understood."""
         if media.channels != 1:
@@ -59,9 +66,8 @@ class Ear:
         if media.rate != self._rate:
             self._resampler = Resampler(media.rate)
             self._rate = media.rate
-        if self._frames.full():
-            self._frames.get_nowait()
-        self._frames.put_nowait(media)
+        self._frames.append(media)
+        self._came.set()
 
     def commit(self) -> list[Heard]:
         """The user says that the utterance is over."""
@@ -111,13 +117,14 @@ class Ear:
 
     async def _next(self) -> Media | None:
         """The next frame; None when somebody was speaking and no more frames come."""
-        if not self._endpointer.speaking:
-            return await self._frames.get()
-        try:
-            async with asyncio.timeout(GONE):
-                return await self._frames.get()
-        except TimeoutError:
-            return None
+        while not self._frames:
+            self._came.clear()
+            try:
+                async with asyncio.timeout(GONE if self._endpointer.speaking else None):
+                    await self._came.wait()
+            except TimeoutError:
+                return None
+        return self._frames.popleft()
 
     def keep_from(self, onset: int | None) -> None:
         """Forget nothing from `PREROLL` before `onset` on, until called with None."""

@@ -2,6 +2,7 @@
 
 import asyncio  # create_task only inside the hub's TaskGroup
 from contextlib import AsyncExitStack
+from functools import lru_cache
 from typing import Self
 
 import structlog
@@ -18,6 +19,8 @@ from server.session import Session
 TTL = 120
 """Seconds that a session outlives its socket."""
 SWEEP = 5.0
+SHARED = 256
+"""Bots that are kept for those who come next."""
 LEAVE = 3.0
 """Seconds that sessions have to keep what was heard of their last reply."""
 
@@ -37,6 +40,8 @@ class Hub:
         self._owners: dict[str, tuple[str, str]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._away: dict[str, float] = {}
+        self._one_of = lru_cache(maxsize=SHARED)(_same)
+        """Equal bots are one object: its prompt and examples are in memory once for all of its visitors."""
         self._stack = AsyncExitStack()
         self._group: asyncio.TaskGroup
         self.draining = False
@@ -82,7 +87,7 @@ class Hub:
             raise NotFound("No such chatbot.")
         if bot.status in ("paused", "maintenance", "trashed"):
             raise ChatbotUnavailable(retry_after=60)
-        return bot
+        return self._one_of(bot)
 
     async def join(self, session: Session, link: Link, token: str) -> None:
         """Send the session's events to `link` from now on. `token` is that of its `ready`: of two sockets that resume a
@@ -166,3 +171,7 @@ class Hub:
         for n, session in enumerate(self._sessions.values()):
             session.outgoing.send(wire.Draining(retry_ms=RETRY_MS + SPREAD_MS * n // len(self._sessions)))
         await asyncio.gather(*(session.finish(seconds) for session in self._sessions.values()))
+
+
+def _same(bot: Bot) -> Bot:
+    return bot

@@ -69,6 +69,8 @@ class Session:
             faced=self._faced,
         )
         self._group: asyncio.TaskGroup
+        self._alive = False
+        self._listening: asyncio.Task[None] | None = None
         self._hearing: Hearing | None = None
         self._items = 0
         self._deaf = False
@@ -91,6 +93,7 @@ class Session:
             raise ValueError(f"a client sends kind {wire.Kind.MIC_PCM16.value} (microphone), not {media.kind.value}")
         self._old_token = ""
         self._ear.push(media)
+        self._listen()
 
     def accepts(self, token: str) -> bool:
         """Whether `token` resumes this session: the newest one, or the one before it until it is used."""
@@ -136,11 +139,9 @@ class Session:
         """Until cancelled. Every task started here ends before this returns."""
         known = await self._replies.recall()
         async with asyncio.TaskGroup() as group:
-            self._group = group
-            always = [
-                group.create_task(self.outgoing.pump(), name="pump"),
-                group.create_task(self._ear.run(), name="ear"),
-            ]
+            self._group, self._alive = group, True
+            pump = group.create_task(self.outgoing.pump(), name="pump")
+            self._listen()
             self._replies.warm(group)
             self._warn_about_language()
             if self._greet and self.bot.greeting and not known:
@@ -152,8 +153,15 @@ class Session:
             await self._replies.settle(SETTLE)
             self._drop_hearing()
             self._replies.close()
-            for task in always:
-                task.cancel()
+            self._alive = False
+            pump.cancel()
+            if self._listening:
+                self._listening.cancel()
+
+    def _listen(self) -> None:
+        """The ear's task begins with the microphone's first frame: most visitors only type."""
+        if self._alive and self._listening is None and self._ear.waiting:
+            self._listening = self._group.create_task(self._ear.run(), name="ear")
 
     def leave(self) -> None:
         """End the conversation's session: what was heard of a running reply is kept first."""
