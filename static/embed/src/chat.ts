@@ -39,8 +39,7 @@ export class Chat implements Panel {
   #lat: ServerEvents["lat"] | null = null;
 
   constructor(shell: Shell, say: Say) {
-    const { config, options } = shell;
-    this.#shell = shell;
+    const { config, options } = (this.#shell = shell);
     this.#config = config;
     this.#locale = options.locale;
     this.#say = say;
@@ -342,7 +341,7 @@ export class Chat implements Panel {
   #watchNetwork(): void {
     const { signal } = this.#ends;
     const online = (): void => {
-      if (this.#session.phase === "waiting" || this.#session.phase === "connecting") this.#session.open();
+      this.#session.again();
       this.#shell.emit("online");
     };
     const offline = (): void => {
@@ -352,6 +351,7 @@ export class Chat implements Panel {
     };
     addEventListener("online", online, { signal });
     addEventListener("offline", offline, { signal });
+    document.addEventListener("visibilitychange", () => document.hidden || this.#session.again(), { signal });
     // Who leaves the page hears no more: the history keeps what was heard.
     addEventListener("pagehide", () => this.#busy && this.#stop("left"), { signal });
   }

@@ -83,7 +83,12 @@ export class Session {
   /** Connects, or tries at once what was going to be tried later. */
   open(): void {
     if (this.phase === "idle" || this.phase === "closed") this.#step({ type: "open", session: this.#visitor.session });
-    else this.#step({ type: "online" });
+    else this.again();
+  }
+
+  /** Tries at once what was going to be tried later, or is being tried in vain. */
+  again(): void {
+    this.#step({ type: "online" });
   }
 
   /** The browser says that the network is gone. */
