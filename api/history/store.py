@@ -16,6 +16,9 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    bindparam,
+    select,
+    update,
 )
 
 from api._kit.ports import Bot, Clock, Conversation, Ids, Modality, UnknownConversation
@@ -73,6 +76,21 @@ messages = Table(
     Column("created_at", BigInteger, nullable=False),
     UniqueConstraint("conversation_id", "position"),
     UniqueConstraint("conversation_id", "client_id"),
+)
+
+
+_ADVANCE: Final = (
+    update(conversations)
+    .where(
+        conversations.c.organization_id == bindparam("organization"), conversations.c.id == bindparam("conversation")
+    )
+    .values(message_count=conversations.c.message_count + 1, updated_at=bindparam("now"))
+    .returning(conversations.c.message_count)
+)
+_KNOWN: Final = select(messages.c.id).where(
+    messages.c.organization_id == bindparam("organization"),
+    messages.c.conversation_id == bindparam("conversation"),
+    messages.c.client_id == bindparam("client"),
 )
 
 
@@ -279,13 +297,7 @@ def _append(tx: Write, conversation: Conversation, message_id: str, values: dict
 
 def _place(tx: Write, conversation: Conversation, *, title: str, now: int) -> int:
     """The next message's place. Locks the conversation's row until the transaction ends."""
-    advance = (
-        tx.update(conversations)
-        .where(conversations.c.id == conversation.id)
-        .values(message_count=conversations.c.message_count + 1, updated_at=now)
-        .returning(conversations.c.message_count)
-    )
-    if (place := tx.scalar(advance)) is not None:
+    if (place := tx.ask(_ADVANCE, conversation=conversation.id, now=now)) is not None:
         return int(place)
     first = tx.insert(
         conversations,
@@ -312,7 +324,7 @@ def _place(tx: Write, conversation: Conversation, *, title: str, now: int) -> in
                 "started_at": rfc3339(now),
             },
         )
-    return int(tx.scalar(advance))
+    return int(tx.ask(_ADVANCE, conversation=conversation.id, now=now))
 
 
 def _open(tx: Transaction, bot: Bot) -> Select[Any]:
@@ -324,8 +336,4 @@ def _own(tx: Transaction, bot: Bot, user_id: str) -> Select[Any]:
 
 
 def _known(tx: Write, conversation: Conversation, client_id: str) -> str | None:
-    return tx.scalar(  # type: ignore[no-any-return]
-        tx.select(messages, messages.c.id).where(
-            messages.c.conversation_id == conversation.id, messages.c.client_id == client_id
-        )
-    )
+    return tx.ask(_KNOWN, conversation=conversation.id, client=client_id)  # type: ignore[no-any-return]

@@ -33,6 +33,10 @@ SPINS = "1000"
 """How long an OpenMP thread spins at a barrier. Measured on llama.cpp with two cores: the default is no faster on an
 idle machine and fifty times slower on a busy one; without spinning an idle one loses two thirds of its speed."""
 
+NICE = 10
+"""How much later than the server a worker gets its turn. A model keeps every core busy for tenths of a second; the event
+loop wants a few hundred microseconds of one, and at once, or every voice stutters."""
+
 Cancelled = Callable[[], bool]
 Reply = tuple[Header, bytes]
 
@@ -138,7 +142,7 @@ def limit_threads(count: int) -> None:
 
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the server's to handle
-    os.nice(5)
+    os.nice(NICE)
     incoming, outgoing = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)  # whatever a library prints must not reach the pipe

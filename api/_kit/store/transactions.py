@@ -233,6 +233,11 @@ class Write(Statements):
     def scalar(self, statement: Executable) -> Any:
         return self._connection.execute(statement).scalar()
 
+    def ask(self, statement: Executable, **values: Any) -> Any:
+        """What a statement with parameters finds first: to make one takes longer than to execute it. It must compare
+        `organization_id` with the parameter `organization`, which is the tenant's."""
+        return self._connection.execute(statement, {"organization": self.organization_id, **values}).scalar()
+
     def try_insert(self, statement: Insert) -> bool:
         """False when a unique constraint refuses the row; the transaction goes on."""
         try:
