@@ -91,6 +91,10 @@ browser-installed:
 bench: $(BIN)/.dev ## measure latency and write it to the terminal
 	@$(BIN)/python -m bench.latency
 
+.PHONY: load
+load: install $(BIN)/.dev ## what one core must carry, held against its bars: about ten minutes on a quiet machine
+	@$(BIN)/python -m tests.load
+
 lock: ## pin the newest versions that pyproject.toml allows
 	@rm -rf build/lock && $(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet --upgrade pip setuptools
 	@build/lock/bin/pip install --quiet . && build/lock/bin/pip freeze --all --exclude machineavatars --exclude pip > requirements.lock
