@@ -40,6 +40,7 @@ from server.inbox import Parts
 from server.infra import retention
 from server.infra.box import RlimitedBox
 from server.infra.clock import Dice, Ids, SystemClock
+from server.infra.crypto import AesVault
 from server.infra.db import check_durable, connect, migrate, ping
 from server.infra.egress import Destinations, GuardedEgress, allowed_places
 from server.infra.hashing import Argon2Passwords
@@ -157,6 +158,7 @@ async def house(settings: Settings, providers: Providers | None = None) -> Async
             database=database,
             tokens=tokens,
             passwords=passwords,
+            vault=AesVault(keys.derive("vault")),
             revocations=revocations,
             accounts=accounts,
             bots=bots,

@@ -29,6 +29,7 @@ from api._kit.ports import (
     Revocations,
     Speech,
     TurnEngine,
+    Vault,
 )
 from api._kit.store import Database
 from api._kit.values import milliseconds
@@ -69,6 +70,7 @@ class Deps:
     database: Database
     tokens: Tokens
     passwords: Passwords
+    vault: Vault
     revocations: Revocations
     accounts: Accounts
     bots: Bots

@@ -28,6 +28,22 @@ class Passwords(Protocol):
         ...
 
 
+class CannotOpen(Exception):
+    """A sealed secret was sealed with a key that is gone, or elsewhere."""
+
+
+class Vault(Protocol):
+    """Seals secrets that are stored, and opens them again."""
+
+    def seal(self, text: str, context: str) -> str:
+        """`context` names what it is and whose, such as `llm.key:org_1`; it opens with the same context only."""
+        ...
+
+    def open(self, sealed: str, context: str) -> str:
+        """Raises CannotOpen."""
+        ...
+
+
 class Revocations(Protocol):
     """Tokens that are refused before they expire."""
 
@@ -281,6 +297,7 @@ __all__ = [
     "Bot",
     "Bots",
     "Box",
+    "CannotOpen",
     "Clock",
     "Conversation",
     "Conversations",
@@ -303,4 +320,5 @@ __all__ = [
     "TurnEngine",
     "UnknownConversation",
     "Unreadable",
+    "Vault",
 ]

@@ -33,6 +33,7 @@ from server.gateway import SERVICES, Files, application
 from server.infra import db
 from server.infra.box import RlimitedBox
 from server.infra.clock import Ids
+from server.infra.crypto import AesVault
 from server.infra.egress import GuardedEgress
 from server.infra.hashing import Argon2Passwords
 from server.infra.limits import LocalCounters
@@ -223,6 +224,7 @@ async def build(
         database=database,
         tokens=Tokens([KEY], clock=clock, ids=ids, revocations=revocations),
         passwords=passwords,
+        vault=AesVault([KEY]),
         revocations=revocations,
         accounts=accounts,
         bots=Bots(database, choices),
