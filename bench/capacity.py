@@ -9,10 +9,9 @@ models of the rest are scripted and answer at once. Figures of the server are it
 import argparse
 import asyncio
 import os
-import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -21,7 +20,7 @@ import uvloop
 
 from bench.client import CAPS, TEXT_CAPS
 from bench.crowd import SECRET, crowd, many_files
-from bench.meter import Inside, Reading, load_average
+from bench.meter import Inside, Reading, load_average, percentile
 from bench.serving import free_port, models, serving
 from bench.speech import QUESTIONS, spoken
 from bench.talkers import Speaker, Typist
@@ -67,13 +66,6 @@ async def place(*, scripted: bool = True, **settings: str) -> AsyncIterator[Plac
                 yield Place(f"http://localhost:{port}", process.pid)
     finally:
         os.sched_setaffinity(0, everywhere)
-
-
-def percentile(values: Sequence[float], p: float) -> float:
-    """By linear interpolation; `p` 0 to 100."""
-    if len(values) < 2:
-        return values[0] if values else float("nan")
-    return statistics.quantiles(values, n=1000, method="inclusive")[min(998, max(0, round(p * 10) - 1))]
 
 
 # --- sockets that say nothing ---

@@ -18,7 +18,7 @@ from pathlib import Path
 import uvloop
 
 from api.history.store import Journal
-from bench.latency import percentile
+from bench.meter import percentile
 from pipelines.ports import Conversation
 from server.infra import db
 from server.infra.clock import Ids, SystemClock

@@ -10,7 +10,6 @@ client needs is told beside.
 
 import argparse
 import asyncio
-import statistics
 import time
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -20,6 +19,7 @@ import aiohttp
 
 from bench.client import TEXT_CAPS, ChatClient
 from bench.instant_model import instant_model
+from bench.meter import percentile
 from bench.serving import models, server
 from bench.speech import QUESTIONS, first_audible, spoken
 from pipelines.core.prompt import messages
@@ -31,13 +31,6 @@ from server.demo import EXAMPLES, PROMPT
 MARKS = ("t_vad_end", "t_stt", "t_llm1", "t_clause", "t_tts1", "t_sent")
 DEMO = "cb_demo"
 WARM = 10
-
-
-def percentile(values: Sequence[float], p: float) -> float:
-    """By linear interpolation; `p` 0 to 100."""
-    if len(values) == 1:
-        return values[0]
-    return statistics.quantiles(values, n=1000, method="inclusive")[min(998, max(0, round(p * 10) - 1))]
 
 
 async def voice_to_voice(url: str, questions: Sequence[bytes], turns: int) -> list[dict[str, float]]:

@@ -2,7 +2,9 @@
 
 import os
 import re
+import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -65,6 +67,13 @@ class Inside:
 
     def observed_since(self, before: "Inside") -> int:
         return int(max(self.lag.values()) - max(before.lag.values()))
+
+
+def percentile(values: Sequence[float], p: float) -> float:
+    """By linear interpolation; `p` 0 to 100. Not a number when there are no values."""
+    if len(values) < 2:
+        return values[0] if values else float("nan")
+    return statistics.quantiles(values, n=1000, method="inclusive")[min(998, max(0, round(p * 10) - 1))]
 
 
 def load_average() -> str:

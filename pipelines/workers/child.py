@@ -34,8 +34,8 @@ SPINS = "1000"
 idle machine and fifty times slower on a busy one; without spinning an idle one loses two thirds of its speed."""
 
 NICE = 10
-"""How much later than the server a worker gets its turn. A model keeps every core busy for tenths of a second; the event
-loop wants a few hundred microseconds of one, and at once, or every voice stutters."""
+"""How far workers step back from the server. A model keeps every core busy for tenths of a second; the event loop wants
+a few hundred microseconds of one, and at once, or every voice stutters."""
 
 Cancelled = Callable[[], bool]
 Reply = tuple[Header, bytes]
