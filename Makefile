@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA := $(or $(MA_DATA_DIR),var)
 
-.PHONY: help run install models avatars widget thumbnails test check lint types imports unit bench lock clean
+.PHONY: help run install models avatars widget thumbnails test check lint types imports unit faults bench lock clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -87,6 +87,9 @@ unit: $(BIN)/.dev
 browser-installed:
 	@command -v "$${MA_TEST_CHROMIUM:-chromium}" >/dev/null || { echo "== Chromium"; apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } || \
 		{ echo "Chromium is needed for the browser tests: install it, or set MA_TEST_CHROMIUM to its path"; exit 1; }
+
+faults: $(BIN)/.dev ## break things on purpose: every promise about faults, and a server that breaks it, which must be noticed
+	@$(BIN)/python -m tests.faults
 
 bench: $(BIN)/.dev ## measure latency and write it to the terminal
 	@$(BIN)/python -m bench.latency

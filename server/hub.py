@@ -10,7 +10,7 @@ import structlog
 from api._kit.auth import Principal
 from api._kit.errors import BadRequest, ChatbotUnavailable, Forbidden, NotFound, Unavailable
 from api._kit.ports import Bots, Conversations
-from pipelines.ports import Bot, JournalUnavailable, UnknownConversation
+from pipelines.ports import Bot, Conversation, JournalUnavailable, UnknownConversation
 from server import wire
 from server.inbox import Parts
 from server.outgoing import Link
@@ -105,9 +105,7 @@ class Hub:
 
     async def _new(self, principal: Principal, bot: Bot, hello: wire.Hello) -> tuple[Session, dict[str, object]]:
         try:
-            conversation = await self._conversations.open(
-                bot, principal.user_id, bot.type, conversation_id=hello.conversation_id, language=bot.language
-            )
+            conversation = await self._conversation(principal, bot, hello)
         except UnknownConversation:
             raise NotFound("No such conversation.") from None
         except JournalUnavailable:
@@ -120,6 +118,22 @@ class Hub:
         self._tasks[session.id] = self._group.create_task(self._live(session), name=f"session {session.id}")
         self._parts.metrics.sessions.set(len(self._sessions))
         return session, ready
+
+    async def _conversation(self, principal: Principal, bot: Bot, hello: wire.Hello) -> Conversation:
+        """The one that is asked for, or a new one. Who comes back to a session in which nothing was said yet finds no
+        conversation, and begins one. Raises UnknownConversation and JournalUnavailable."""
+
+        async def open(id: str | None) -> Conversation:
+            return await self._conversations.open(
+                bot, principal.user_id, bot.type, conversation_id=id, language=bot.language
+            )
+
+        try:
+            return await open(hello.conversation_id)
+        except UnknownConversation:
+            if hello.resume is None:
+                raise
+            return await open(None)
 
     def _resumable(self, principal: Principal, hello: wire.Hello) -> Session | None:
         assert hello.resume is not None
@@ -135,7 +149,7 @@ class Hub:
         self._away[session.id] = self._clock.monotonic()
         if old is not None:
             await old.close("superseded")
-        return session.ready(TTL, recovered=recovered)
+        return session.ready(TTL, used=resume.token, recovered=recovered)
 
     async def _live(self, session: Session) -> None:
         try:

@@ -103,9 +103,10 @@ class Session:
         """Whether nobody has been given a newer one."""
         return compare_digest(self._token, token)
 
-    def ready(self, ttl: int, *, recovered: bool = False) -> dict[str, object]:
-        """The ack of `hello`, with a new resume token."""
-        self._token, self._old_token = self._ids.new("rst"), self._token
+    def ready(self, ttl: int, *, used: str = "", recovered: bool = False) -> dict[str, object]:
+        """The ack of `hello`, with a new resume token; the one that was `used` stays good until the first event after
+        this, for the client may never get it."""
+        self._token, self._old_token = self._ids.new("rst"), used
         bot = self.bot
         event = wire.Ready(
             sid=self.id,

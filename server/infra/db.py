@@ -53,7 +53,7 @@ async def check_durable(database: Database) -> None:
 
     found = await database.write(PLATFORM, ask)
     if found not in _DURABLE:
-        raise NotDurable(f"{setting} is {found}")
+        raise NotDurable(f"The database does not keep what it says it keeps: {setting} is {found}.")
 
 
 def engine(url: str, *, patience: float | None = None) -> AsyncEngine:

@@ -26,6 +26,7 @@ class CuttingProxy:
         self._flowing.set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._connections: set[asyncio.Task[None]] = set()
+        self._ways: set[asyncio.Task[None]] = set()
 
     def aim(self, port: int) -> None:
         """Carry connections from now on to another port: the server has been started anew."""
@@ -39,8 +40,8 @@ class CuttingProxy:
         """End every connection at once, on both sides: with RST (what is under way is lost) or with FIN."""
         for writer in list(self._writers):
             _end(writer, reset=reset)
-        for task in self._connections:
-            task.cancel()
+        for way in self._ways:
+            way.cancel()
         if self._connections:
             await asyncio.wait(set(self._connections))
 
@@ -82,7 +83,9 @@ class CuttingProxy:
             self._writers.add(back)
             try:
                 ways = {asyncio.create_task(self._carry(reader, back)), asyncio.create_task(self._carry(there, writer))}
+                self._ways |= ways
                 await asyncio.wait(ways)
+                self._ways -= ways
             finally:
                 for way in ways:
                     way.cancel()

@@ -1,0 +1,67 @@
+"""Every check of faults in turn, and its mutant after it.
+
+    python -m tests.faults [NAME ...]
+
+One line for each: its name, what it measured, and whether that is as promised. The exit code is 1 when one is not.
+"""
+
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+MOST_SECONDS = 150
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """`python -m tests.faults.MODULE`, with arguments of its own. `mutant` are those that break the rule it guards."""
+
+    name: str
+    module: str
+    arguments: tuple[str, ...] = ()
+    mutant: tuple[str, ...] = ("--mutant",)
+
+
+CHECKS = (
+    Check("D1 killed", "kill9", ("--rounds", "3")),
+    Check("D2 cancelled", "cancelled"),
+    Check("D3 order", "order"),
+    Check("D4 cuts", "cuts"),
+    Check("D5 forged", "forged"),
+    Check("D6 again", "again"),
+    Check("D7 durable", "durable", ("--seconds", "10")),
+    Check("C3 stampede", "stampede"),
+    Check("C6 slow readers", "slow"),
+)
+
+
+def run(check: Check, extra: tuple[str, ...], kind: str) -> bool:
+    """Whether it ended well; what it said last is its figure."""
+    command = [sys.executable, "-m", f"tests.faults.{check.module}", *check.arguments, *extra]
+    start = time.monotonic()
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=MOST_SECONDS, check=False)
+        good, said = done.returncode == 0, (done.stdout.strip() or done.stderr.strip()).splitlines()
+    except subprocess.TimeoutExpired:
+        good, said = False, [f"not done after {MOST_SECONDS} s"]
+    seconds = time.monotonic() - start
+    figure = said[-1] if said else "said nothing"
+    print(f"{'pass' if good else 'FAIL'}  {check.name:16} {kind:7} {seconds:4.0f} s  {figure}", flush=True)
+    if not good:
+        print("".join(f"        {line}\n" for line in said[-8:-1]), end="", flush=True)
+    return good
+
+
+def main() -> int:
+    chosen = [check for check in CHECKS if not sys.argv[1:] or {check.module, *check.name.split()} & set(sys.argv[1:])]
+    results = []
+    for check in chosen:
+        results.append(run(check, (), "server"))
+        if check.mutant:
+            results.append(run(check, check.mutant, "mutant"))
+    return 0 if results and all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
