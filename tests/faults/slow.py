@@ -5,8 +5,8 @@
 Twenty visitors listen to a spoken answer and then ask, five times each, for two megabytes of text. First they read it
 all; what ten neighbours wait for an acknowledgement meanwhile is the measure. Then they stop reading instead, in
 mid-sentence: the server's memory may grow by 6 MB for each, all are cut within 10 s of using up their budget, the
-neighbours wait at most half as long again (and 25 ms are never too long), and whoever reads again gets the session back,
-with a word that something is lost. `--mutant` runs a server without a budget.
+neighbours wait at most half as long again (and 25 ms are never too long), and whoever reads again gets the session
+back, with a word that something is lost. `--mutant` runs a server without a budget.
 """
 
 import asyncio
