@@ -87,7 +87,7 @@ class Idle:
 
 
 async def idle(sockets: int = 2000, seconds: float = 60) -> Idle:
-    """`unpinged` are those that have not had a ping in every 20 s but one; it is 0 for less than 40 s."""
+    """`unpinged` are those that have not had a ping for every 30 s."""
     many_files()
     waits: list[float] = []
     times: list[float] = []
@@ -109,7 +109,7 @@ async def idle(sockets: int = 2000, seconds: float = 60) -> Idle:
             start = server.read()
             await asyncio.sleep(seconds)
             end = server.read()
-            pings = int(seconds // 20) - 1
+            pings = int(seconds // 30)
             return Idle(
                 sockets,
                 rate,

@@ -33,7 +33,8 @@ CONNECT_SECONDS = 10.0
 """An Engine.IO socket that has not joined `/chat` by then is closed; so is one that has joined and sent no hello."""
 MAX_FRAME = 262_144
 """Bytes of one websocket message beyond which the engine closes the socket."""
-PING_INTERVAL, PING_TIMEOUT = 20, 20
+PING_INTERVAL, PING_TIMEOUT = 25, 20
+"""Seconds. Pings are nearly all that an idle socket costs."""
 EVENTS_A_MINUTE = 120
 """Of one socket, and as many more are told that they were refused."""
 UNCOUNTED = frozenset({"play", "ack", "ping"})
