@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ACK_EVERY_EVENTS, BACKOFF_MAX_MS, BACKOFF_MIN_MS, PROBE_MS, backoff, initial, step, type Command, type Input, type State } from "./connection.ts";
+import { ACK_EVERY_EVENTS, BACKOFF_MAX_MS, BACKOFF_MIN_MS, backoff, initial, step, type Command, type Input, type State } from "./connection.ts";
 import type { Ready } from "./generated/wire.ts";
 
 const ready = (over: Partial<Ready> = {}): Ready => ({
@@ -193,16 +193,18 @@ test("going offline drops the socket, and coming online dials anew even while a 
 });
 
 test("silence is probed only while something is expected, and a probe without an answer drops the socket", () => {
-  const ring = (quiet: number, expecting: boolean): Input => ({ type: "timer", name: "probe", quiet, expecting, roll: 0 });
-  assert.equal(of(run([ring(60_000, false)], live()).commands, "emit").length, 0);
-  assert.equal(of(run([ring(PROBE_MS - 1, true)], live()).commands, "emit").length, 0);
-  assert.deepEqual(of(run([ring(PROBE_MS, true)], live()).commands, "emit"), [{ do: "emit", name: "ping", payload: { c: PROBE_MS } }]);
-  assert.equal(run([ring(2 * PROBE_MS, true)], live()).state.phase, "waiting");
+  const ring = (frames: number, expecting: boolean): Input => ({ type: "timer", name: "probe", frames, expecting, roll: 0 });
+  const pings = (...rings: Input[]) => of(run(rings, live()).commands, "emit").length;
+  assert.equal(pings(ring(7, false), ring(7, false), ring(7, false)), 0);
+  assert.equal(pings(ring(7, true), ring(8, true), ring(9, true)), 0);
+  assert.equal(pings(ring(7, true), ring(7, true)), 1);
+  assert.equal(run([ring(7, true), ring(7, true), ring(8, true)], live()).state.phase, "ready");
+  assert.equal(run([ring(7, true), ring(7, true), ring(7, true)], live()).state.phase, "waiting");
 });
 
 test("attempts are forgotten only by a connection that holds", () => {
   const again: Input[] = [{ type: "dropped", roll: 0 }, { type: "timer", name: "retry" }, { type: "connected" }, { type: "ready", ready: ready({ recovered: true }) }];
   const { state } = run([...again, ...again], live());
   assert.equal(state.attempt, 2);
-  assert.equal(run([{ type: "timer", name: "probe", quiet: 0, expecting: false }], state).state.attempt, 0);
+  assert.equal(run([{ type: "timer", name: "probe", expecting: false }], state).state.attempt, 0);
 });

@@ -42,6 +42,9 @@ export interface State {
   readonly gaps: number;
   /** Messages the server has not yet said it has committed, oldest first. */
   readonly outbox: readonly Say[];
+  /** Frames at the last look, and whether a sign of life has been asked for since they came. */
+  readonly frames: number;
+  readonly probed: boolean;
   /** Set by `draining`: the delay of the next attempt. */
   readonly retryMs: number | null;
 }
@@ -56,8 +59,8 @@ export type Input =
   | { type: "accepted"; id: string }
   | { type: "refused"; id: string }
   | { type: "dropped"; roll: number; fatal?: boolean }
-  /** `quiet` is milliseconds since anything came; `expecting` that something should. */
-  | { type: "timer"; name: TimerName; roll?: number; quiet?: number; expecting?: boolean }
+  /** `frames` is how many have come from the server so far; `expecting` that more should. */
+  | { type: "timer"; name: TimerName; roll?: number; frames?: number; expecting?: boolean }
   | { type: "online" }
   | { type: "offline" }
   /** Another tab has resumed the session meanwhile. */
@@ -88,6 +91,8 @@ export const initial: State = {
   ackPending: false,
   gaps: 0,
   outbox: [],
+  frames: 0,
+  probed: false,
   retryMs: null,
 };
 
@@ -168,6 +173,7 @@ function begin(state: State, ready: Ready): [State, Command[]] {
     ...state,
     retryMs: null,
     begun: true,
+    probed: false,
     session: { sid: ready.sid, token: ready.token },
     lastSeq: ready.recovered ? state.lastSeq : seq,
     ackedSeq: ready.recovered ? state.ackedSeq : seq,
@@ -191,19 +197,19 @@ function settle(state: State, id: string, failed: boolean): [State, Command[]] {
 }
 
 /** A connection that has held for a while has no failed attempts behind it; one that is silent when it should not be is tested. */
-function probe(state: State, quiet: number, expecting: boolean, roll: number): [State, Command[]] {
+function probe(state: State, frames: number, expecting: boolean, roll: number): [State, Command[]] {
   if (state.phase !== "ready") return [state, []];
-  const silent = expecting && quiet >= PROBE_MS;
-  if (silent && quiet >= 2 * PROBE_MS) return drop(state, roll);
+  const silent = expecting && frames === state.frames;
+  if (silent && state.probed) return drop(state, roll);
   const commands: Command[] = [{ do: "timer", name: "probe", ms: PROBE_MS }];
-  if (silent) commands.push({ do: "emit", name: "ping", payload: { c: Math.round(quiet) } });
-  return [{ ...state, attempt: 0 }, commands];
+  if (silent) commands.push({ do: "emit", name: "ping", payload: { c: frames } });
+  return [{ ...state, attempt: 0, frames, probed: silent }, commands];
 }
 
-function ring(state: State, { name, roll = 1, quiet = 0, expecting = false }: Extract<Input, { type: "timer" }>): [State, Command[]] {
+function ring(state: State, { name, roll = 1, frames = 0, expecting = false }: Extract<Input, { type: "timer" }>): [State, Command[]] {
   switch (name) {
     case "probe":
-      return probe(state, quiet, expecting, roll);
+      return probe(state, frames, expecting, roll);
     case "ack":
       return flushAck(state);
     case "retry":

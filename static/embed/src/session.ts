@@ -45,7 +45,7 @@ export class Session {
   /** Counts attempts, so that an answer to an old one is not taken for the new one's. */
   #dial = 0;
   #tokenRefused = false;
-  #aliveAt = 0;
+  #frames = 0;
   /** What the visitor stopped while there was nobody to tell. */
   #stopped: { newest: number; reason: string } | null = null;
   /** Responses of the sessions before this one: their numbers are shifted by it, so that they grow for as long as the page lives. */
@@ -61,7 +61,7 @@ export class Session {
       connected: () => this.#step({ type: "connected" }),
       dropped: () => this.#dropped(),
       refused: (code, message) => this.#refused(new ApiError(code, message, PASSING.has(code) ? 503 : 403, null)),
-      alive: () => (this.#aliveAt = performance.now()),
+      alive: () => void this.#frames++,
       event: (name, payload) => this.#step({ type: "event", name, payload }),
       audio: (frame) => {
         if (frame.byteLength < HEADER_BYTES) return;
@@ -181,8 +181,7 @@ export class Session {
   }
 
   #rang(name: TimerName): void {
-    const quiet = performance.now() - this.#aliveAt;
-    this.#step({ type: "timer", name, roll: Math.random(), quiet, expecting: this.#events.expecting() });
+    this.#step({ type: "timer", name, roll: Math.random(), frames: this.#frames, expecting: this.#events.expecting() });
   }
 
   #started(ready: Ready, again: boolean): void {
