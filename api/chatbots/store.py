@@ -13,6 +13,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    bindparam,
     func,
     select,
     text,
@@ -159,13 +160,17 @@ async def keep_snapshot(
     return version, kept
 
 
+_FOUND: Final = select(chatbots).where(chatbots.c.id == bindparam("chatbot"), chatbots.c.status != "trashed")
+_PUBLISHED: Final = (
+    select(versions.c.snapshot)
+    .join(chatbots, chatbots.c.id == versions.c.chatbot_id)
+    .where(chatbots.c.id == bindparam("chatbot"), versions.c.version == chatbots.c.published_version)
+)
+
+
 async def published(tx: Transaction, chatbot_id: str) -> Mapping[str, Any] | None:
     """What visitors see: the snapshot of the published version."""
-    kept = await tx.one(
-        select(versions.c.snapshot)
-        .join(chatbots, chatbots.c.id == versions.c.chatbot_id)
-        .where(chatbots.c.id == chatbot_id, versions.c.version == chatbots.c.published_version)
-    )
+    kept = await tx.one(_PUBLISHED, chatbot=chatbot_id)
     return kept["snapshot"] if kept else None
 
 
@@ -186,7 +191,7 @@ class Bots:
 
     async def find(self, chatbot_id: str, *, draft: bool = False) -> Bot | None:
         async with self._database.view(PLATFORM) as tx:
-            row = await tx.one(select(chatbots).where(chatbots.c.id == chatbot_id, chatbots.c.status != "trashed"))
+            row = await tx.one(_FOUND, chatbot=chatbot_id)
             if row is None:
                 return None
             allowed = (await origins_of(tx, [chatbot_id]))[chatbot_id]

@@ -148,8 +148,9 @@ class Transaction(Statements):
         """Execute and return how many rows were touched."""
         return (await self._connection.execute(statement)).rowcount
 
-    async def one(self, statement: Executable) -> Row | None:
-        found = (await self._read(statement)).mappings().first()
+    async def one(self, statement: Executable, **values: Any) -> Row | None:
+        """`values` are those of a statement's parameters: to make a statement takes longer than to execute it."""
+        found = (await self._read(statement, values)).mappings().first()
         return None if found is None else dict(found)
 
     async def all(self, statement: Executable) -> list[Row]:
@@ -158,8 +159,8 @@ class Transaction(Statements):
     async def scalar(self, statement: Executable) -> Any:
         return (await self._read(statement)).scalar()
 
-    async def _read(self, statement: Executable) -> Result[Any]:
-        return await self._connection.execute(statement)
+    async def _read(self, statement: Executable, values: Mapping[str, Any] | None = None) -> Result[Any]:
+        return await self._connection.execute(statement, values)
 
     async def try_insert(self, statement: Insert) -> bool:
         """False when a unique constraint refuses the row; the transaction goes on."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -28,16 +29,16 @@ class View(Transaction):
         self._reader: Connection | None = None
         self._closed = False
 
-    async def _read(self, statement: Executable) -> Result[Any]:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._execute, statement)
+    async def _read(self, statement: Executable, values: Mapping[str, Any] | None = None) -> Result[Any]:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._execute, statement, values)
 
-    def _execute(self, statement: Executable) -> Result[Any]:
+    def _execute(self, statement: Executable, values: Mapping[str, Any] | None) -> Result[Any]:
         with self._guard:
             if self._closed:
                 raise RuntimeError("the view is closed")
             if self._reader is None:
                 self._reader = self._engine.connect().execution_options(writes=False)
-            return self._reader.execute(statement).freeze()()
+            return self._reader.execute(statement, values).freeze()()
 
     def close(self) -> None:
         """Give the connection back, after the statement that a cancelled caller has left behind."""
