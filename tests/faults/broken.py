@@ -1,6 +1,7 @@
 """A server with one rule of its edge broken, named by the first argument: the check that guards it must see it."""
 
 import math
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,7 +25,7 @@ def drain() -> None:
     """Told to stop, it goes at once: nobody is told, no answer ends, and what was heard is not kept."""
 
     async def gone(*_: Any) -> None:
-        sys.exit(0)
+        os._exit(0)
 
     app._drain = gone
 
