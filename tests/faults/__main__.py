@@ -33,6 +33,11 @@ CHECKS = (
     Check("D7 durable", "durable", ("--seconds", "10")),
     Check("C3 stampede", "stampede"),
     Check("C6 slow readers", "slow"),
+    Check("G6 drain", "drain", mutant=("--mutant", "--sockets", "60")),
+    Check("R7 slowloris", "slowloris", mutant=("--mutant", "--sockets", "20")),
+    Check("V2 V3 barge-in", "barge"),
+    Check("V4 turn table", "turn_table"),
+    Check("A6 websocket", "websocket"),
 )
 
 

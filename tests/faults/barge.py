@@ -143,8 +143,10 @@ def main(times: int, seed: int) -> bool:
         return False
     waits, late, left = asyncio.run(over_sockets(times, dice))
     p99 = waits[len(waits) * 99 // 100]
-    print(f"sockets: cut after p50 {waits[len(waits) // 2] * 1000:.1f} ms, p99 {p99 * 1000:.1f} ms of {len(waits)}; ")
-    print(f"frames after a cut {late}, streams left open {left}")
+    print(
+        f"sockets: cut after p50 {waits[len(waits) // 2] * 1000:.1f} ms, p99 {p99 * 1000:.1f} ms of {len(waits)}; "
+        f"frames after a cut {late}, streams left open {left}"
+    )
     return p99 <= P99 and not (late or left)
 
 
