@@ -31,6 +31,7 @@ CHECKS = (
     Check("D5 forged", "forged"),
     Check("D6 again", "again"),
     Check("D7 durable", "durable", ("--seconds", "10")),
+    Check("D8 outbox", "outbox", mutant=("--mutant", "--rounds", "6")),
     Check("C3 stampede", "stampede"),
     Check("C6 slow readers", "slow"),
     Check("G6 drain", "drain", mutant=("--mutant", "--sockets", "60")),
