@@ -47,10 +47,16 @@ log = structlog.get_logger("server.limits")
 
 
 def counting(
-    redis_url: str, *, clock: Clock, counted: Callable[[Store], None] = lambda store: None
+    redis_url: str,
+    *,
+    clock: Clock,
+    counted: Callable[[Store], None] = lambda store: None,
+    patience: float = PATIENCE,
 ) -> "LocalCounters | SteadyCounters":
     """Counters in this process, or with an address of Redis there. `counted` hears who counted."""
-    return SteadyCounters(connect(redis_url), clock=clock, counted=counted) if redis_url else LocalCounters()
+    if not redis_url:
+        return LocalCounters()
+    return SteadyCounters(connect(redis_url, patience), clock=clock, counted=counted, patience=patience)
 
 
 class LocalCounters:
@@ -75,13 +81,13 @@ class RedisCounters:
     Windows are those of this server's clock, so the clocks of servers that share a Redis must agree.
     """
 
-    def __init__(self, redis: Redis) -> None:
-        self._script = redis.register_script(SCRIPT)
+    def __init__(self, redis: Redis, patience: float = PATIENCE) -> None:
+        self._script, self._patience = redis.register_script(SCRIPT), patience
 
     async def add(self, counts: Sequence[Count], amount: int, now: float) -> Tally:
         keys = [f"ma:limit:{c.seconds}:{int(now) // c.seconds}:{c.key}" for c in counts]
         arguments = [amount, *(value for c in counts for value in (c.limit, c.seconds + GRACE))]
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(self._patience):
             admitted, *used = await self._script(keys=keys, args=arguments)
         return Tally(bool(admitted), tuple((int(u), c.limit) for u, c in zip(used, counts, strict=True)))
 
@@ -89,9 +95,9 @@ class RedisCounters:
 class SteadyCounters:
     """Counts in Redis and, while that is gone, here with half of every limit."""
 
-    def __init__(self, redis: Redis, *, clock: Clock, counted: Callable[[Store], None]) -> None:
+    def __init__(self, redis: Redis, *, clock: Clock, counted: Callable[[Store], None], patience: float) -> None:
         self._redis, self._clock, self._counted = redis, clock, counted
-        self._shared, self._own = RedisCounters(redis), Windows()
+        self._shared, self._own = RedisCounters(redis, patience), Windows()
         self._breaker = Breaker(PAUSE)
 
     async def close(self) -> None:

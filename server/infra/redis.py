@@ -14,14 +14,14 @@ GONE: Final = (RedisError, OSError, TimeoutError)
 """What a command raises when Redis is gone, frozen or full."""
 
 
-def connect(url: str) -> Redis:
+def connect(url: str, patience: float = PATIENCE) -> Redis:
     """A client for `redis://...`. Nothing is opened before the first use. Raises ValueError for another address."""
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=CONNECTIONS,
-        timeout=PATIENCE,
-        socket_timeout=PATIENCE,
-        socket_connect_timeout=PATIENCE,
+        timeout=patience,
+        socket_timeout=patience,
+        socket_connect_timeout=patience,
         retry=Retry(NoBackoff(), 0),
     )
     return Redis(connection_pool=pool)
