@@ -157,7 +157,8 @@ async def _enter(endpoint: Endpoint, request: web.Request, deps: Deps) -> Princi
     except ApiError:
         await count(request, deps, None)
         raise
-    await count(request, deps, principal, 1 if endpoint.counted else 0)
+    if endpoint.counted:
+        await count(request, deps, principal)
     return principal
 
 
