@@ -5,7 +5,7 @@ import base64
 import resource
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -60,7 +60,7 @@ class Visitor:
         self.ready: dict[str, Any] = {}
         self.on: Callable[[str, Any, float], None] = lambda name, payload, at: None
         self.pings = self.underruns = self.pieces = 0
-        self.closed = False
+        self.closed, self.farewell = False, ""
         self.playing = 0
         """The response that is being heard; 0 for none."""
         self.mic = self.mic_seq = 0
@@ -121,7 +121,12 @@ class Visitor:
         await self._socket.close()
 
     async def read(self) -> None:
-        """Until the socket is closed, whoever closes it."""
+        """Until the socket is closed, whoever closes it: `farewell` is what the server said."""
+        with suppress(aiohttp.ClientConnectionResetError):  # closed while something was being sent
+            await self._read()
+        self.closed = True
+
+    async def _read(self) -> None:
         async for message in self._socket:
             if message.type is aiohttp.WSMsgType.BINARY:
                 await self._sound(message.data)
@@ -137,7 +142,6 @@ class Visitor:
                 start = data.index("[")
                 if call := self._calls.pop(int(data[data.index(",") + 1 : start]), None):
                     call.set_result((orjson.loads(data[start:])[0], time.monotonic()))
-        self.closed = True
 
     async def report(self) -> None:
         """What is heard, as a player tells it; call this some times a second."""
@@ -164,6 +168,8 @@ class Visitor:
             played = min(self._samples, int((now - self._from) * OUTPUT_RATE))
             self.playing = 0
             await self.emit("play", {"rid": payload["rid"], "played": played, "state": "stop"})
+        if name == "bye":
+            self.farewell = payload["reason"]
         self.on(name, payload, now)
         if (seq := payload.get("seq", 0)) >= self._acked + 16:
             self._acked = seq

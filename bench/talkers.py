@@ -102,12 +102,13 @@ class Speaker:
         """With the microphone off: hear what is still being said."""
         for _ in range(int(seconds * 10)):
             await asyncio.sleep(0.1)
-            await self.visitor.report()
+            if not self.visitor.closed:
+                await self.visitor.report()
 
     async def _microphone(self, until: float) -> None:
         start = due = time.monotonic()
         size, n = 2 * FRAME, 0
-        while due < until:
+        while due < until and not self.visitor.closed:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             piece = bytes(self._line[:size]).ljust(size, b"\0")
             self._sent[self.visitor.mic // FRAME + 1] = time.monotonic()
