@@ -52,7 +52,9 @@ class Outgoing:
         return self._stream.last
 
     def send(self, event: wire.ServerEvent) -> None:
-        """Number the event and queue it."""
+        """Number the event and queue it. What a client that was cut has missed is in the history, and not kept here."""
+        if self._overrun:
+            return
         body = event.model_dump(mode="json", exclude_none=True)
         body |= {"seq": self._stream.last + 1, "ts": round(self._clock.now(), 3)}
         text = orjson.dumps(body)
@@ -60,6 +62,7 @@ class Outgoing:
             self._stream.push(wire.EVENT_NAMES[type(event)], text.decode(), len(text) + KEEPING)
         except Overrun:
             self._overrun = True
+            self._stream.reset()
         self._wake.set()
 
     def error(self, code: str, message: str, **more: object) -> None:
@@ -75,11 +78,14 @@ class Outgoing:
 
     def audio(self, media: wire.Media) -> None:
         """Queue a piece of a response's sound."""
+        if self._overrun:
+            return
         data, end = media.pack(), media.t + len(media.payload) // 2
         try:
             self._stream.push_media("audio", data, len(data) + KEEPING, media.rid, end)
         except Overrun:
             self._overrun = True
+            self._stream.reset()
         self._wake.set()
 
     def ack(self, seq: int) -> None:

@@ -64,6 +64,7 @@ class Guest:
         self._call = self._acked = 0
         self._sounds: dict[int, Sound] = {}
         self._playing = 0
+        self._paused: Any = None
         self._left = time.monotonic()
         self.news = asyncio.Event()
         self.joined = asyncio.Event()
@@ -127,6 +128,9 @@ class Guest:
                     call.set_exception(Lost())
                     call.exception()  # whoever waits for it hears of it; nobody has to
             self._calls.clear()
+            if self._paused is not None:  # it would wait for an answer that it does not read
+                self._paused.abort()
+                self._paused = None
             await self._socket.close()
 
     async def stop_reading(self) -> None:
@@ -134,6 +138,7 @@ class Guest:
         assert self._socket is not None
         transport = self._socket._response.connection.transport  # type: ignore[union-attr]
         transport.pause_reading()  # type: ignore[union-attr]
+        self._paused = transport
 
     async def leave(self) -> None:
         if self._socket is not None:

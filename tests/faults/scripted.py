@@ -21,7 +21,7 @@ from pipelines.models.store import ModelStore
 from pipelines.ports import Conversation, Recorded
 from pipelines.providers.base import ChatMessage, LlmOptions
 from pipelines.registry import Providers, ProviderSettings, Voices
-from server import engine, hub, sockets
+from server import engine, hub, replies, sockets
 from server.__main__ import main
 from server.core.stream import Out, Stream
 from server.infra import db
@@ -29,7 +29,7 @@ from tests.support.fakes import VOICE, LoudnessVad, ScriptedLlm, ScriptedStt, To
 
 WORDS = [f"word{n} " for n in range(30)]
 BRIEF = 5
-FLOOD = ["x" * 20_000] * 100
+FLOOD = ["x" * 20_000] * 110
 
 
 class Storyteller(ScriptedLlm):
@@ -58,7 +58,8 @@ def brisk() -> None:
 
 
 def lenient() -> None:
-    """As many events as a client likes."""
+    """As many events as a client likes; and no more of a conversation at hand than one answer."""
+    replies.REMEMBERED = 2
     sockets.EVENTS_A_MINUTE = 1_000_000
 
 

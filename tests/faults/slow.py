@@ -2,7 +2,7 @@
 
     python -m tests.faults.slow [--mutant]
 
-Twenty visitors listen to a spoken answer and then ask, five times each, for two megabytes of text. First they read it
+Twenty visitors listen to a spoken answer and then ask, twice each, for two megabytes of text. First they read it
 all; what ten neighbours wait for an acknowledgement meanwhile is the measure. Then they stop reading instead, in
 mid-sentence: the server's memory may grow by 6 MB for each, all are cut within 10 s of using up their budget, the
 neighbours wait at most half as long again (and 25 ms are never too long), and whoever reads again gets the session
@@ -23,7 +23,7 @@ from bench.serving import free_port, serving
 from tests.faults.guest import GONE, KEY, VOICED, Guest, guests
 from tests.faults.verdict import Verdict, judge
 
-SLOW, NEIGHBOURS, FLOODS = 20, 10, 5
+SLOW, NEIGHBOURS, FLOODS = 20, 10, 2
 MOST_BYTES = SLOW * 6 * 1024 * 1024
 FULL_SECONDS = 6.0
 """What it takes to ask for more than the budget of 4 MB."""
