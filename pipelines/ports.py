@@ -26,6 +26,18 @@ class Ids(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """The language model that a bot answers with, those to ask when it fails, and what it is told beside the words.
+
+    `params` are pairs of a name, such as `temperature`, and its value.
+    """
+
+    model_id: str
+    fallbacks: tuple[str, ...] = ()
+    params: tuple[tuple[str, float | int | str | bool], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Bot:
     """What the engine must know of a chatbot. `prompt` is the owner's text: trusted, but never code.
 
@@ -43,7 +55,10 @@ class Bot:
     voice_id: str | None = None
     status: Literal["draft", "active", "paused", "maintenance", "trashed"] = "active"
     allowed_origins: tuple[str, ...] = ()
+    identity_mode: Literal["off", "optional", "required"] = "off"
     examples: tuple[ChatMessage, ...] = ()
+    model: ModelChoice | None = None
+    """None: the server's own."""
 
 
 @dataclass(frozen=True, slots=True)

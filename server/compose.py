@@ -21,7 +21,7 @@ from api._kit.plans import FixedPlans
 from api._kit.store import Database
 from api._kit.values import milliseconds
 from api.auth.store import Revocations
-from api.chatbots.store import Bots
+from api.chatbots.store import BotParts, Bots
 from api.history.store import Journal
 from api.users.store import Accounts
 from avatars.library import AvatarLibrary
@@ -162,6 +162,7 @@ async def house(settings: Settings, providers: Providers | None = None) -> Async
             revocations=revocations,
             accounts=accounts,
             bots=bots,
+            parts=BotParts(clock),
             conversations=journal,
             engine=engine,
             speech=speech,

@@ -17,6 +17,7 @@ from api._kit.idempotency import Replays, Turnstile
 from api._kit.limits import Allowance, Limits
 from api._kit.ports import (
     Accounts,
+    BotParts,
     Bots,
     Box,
     Clock,
@@ -74,6 +75,7 @@ class Deps:
     revocations: Revocations
     accounts: Accounts
     bots: Bots
+    parts: BotParts
     conversations: Conversations
     engine: TurnEngine
     speech: Speech

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pipelines.engine import Answer
 from pipelines.ports import Bot, Clock, Conversation, Ids, Journal, Modality, UnknownConversation
@@ -99,6 +99,35 @@ class Bots(Protocol):
 
     async def origin_known(self, origin: str) -> bool:
         """Whether any chatbot allows this website."""
+        ...
+
+
+class BotParts(Protocol):
+    """What a chatbot is built from beside its own fields, by name: `prompt`, `model`, `presentation`, and others.
+
+    A part is JSON. It belongs to the draft, and to every version that is made of it.
+    """
+
+    async def get(self, tx: "Transaction", chatbot_id: str, name: str) -> Mapping[str, Any] | None:
+        """The draft's part. Raises NotFound when the organisation has no such chatbot."""
+        ...
+
+    async def set(
+        self,
+        tx: "Transaction",
+        chatbot_id: str,
+        name: str,
+        value: Mapping[str, Any] | None,
+        *,
+        live: bool = False,
+        author: str | None = None,
+        note: str | None = None,
+    ) -> int | None:
+        """Put the part into the draft; None takes it out.
+
+        With `live`, visitors of a published chatbot see it from the commit on: the number of the new version is
+        returned, which is the published one with this part replaced. Raises NotFound.
+        """
         ...
 
 
@@ -295,6 +324,7 @@ __all__ = [
     "Accounts",
     "AudioFormat",
     "Bot",
+    "BotParts",
     "Bots",
     "Box",
     "CannotOpen",

@@ -67,6 +67,8 @@ async def create(ctx: Ctx, body: NewChatbot) -> Chatbot:
         "status": "draft",
         "identity_mode": "off",
         "settings": {},
+        "parts": {},
+        "template_id": None,
         "published_version": None,
         "created_by": ctx.caller.user_id,
         "created_at": now,
@@ -114,6 +116,8 @@ async def change(ctx: Ctx, body: ChatbotPatch) -> Chatbot:
         if body.settings is not None:
             kept = before.settings.model_dump(exclude_defaults=True)
             values["settings"] = kept | body.settings.model_dump(exclude_none=True)
+            if body.settings.prompt is not None:
+                await deps.parts.set(tx, before.id, "prompt", None)
         if body.allowed_origins is not None:
             await store.set_origins(tx, before.id, body.allowed_origins)
         await store.change(tx, before.id, {**values, "updated_at": deps.now()})
@@ -154,7 +158,7 @@ async def publish(ctx: Ctx, body: Publication) -> Published:
         await store.change(tx, row["id"], {"published_version": version, "status": "active", "updated_at": now})
         tx.record("chatbot.published", {"chatbot_id": row["id"], "version": version})
         await tx.commit()
-    changed = _changed(before["snapshot"] if before else {}, shown)
+    changed = store.changed(before["snapshot"] if before else {}, shown)
     return Published(version=version, published_at=now, diff_summary=changed)
 
 
@@ -259,10 +263,6 @@ def _check_choices(deps: Deps, avatar_id: str | None, voice_id: str | None) -> N
         if value is not None and value not in known:
             text = f"{field} is not installed here; there are: {', '.join(sorted(known)) or 'none'}."
             raise InvalidFormat(text, fields=[Problem(field, "INVALID_FORMAT", text)])
-
-
-def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    return sorted(name for name in after if before.get(name) != after[name])
 
 
 def _csp(origin: str) -> dict[str, str]:

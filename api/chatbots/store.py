@@ -20,9 +20,11 @@ from sqlalchemy import (
 )
 
 from api._kit.choices import Choices
+from api._kit.errors import NotFound
 from api._kit.store import PLATFORM, Database, Row, Transaction, metadata
+from api._kit.values import milliseconds
 from api.chatbots.models import ChatbotQuery
-from pipelines.ports import Bot
+from pipelines.ports import Bot, Clock, ModelChoice
 from pipelines.providers.base import ChatMessage
 
 _LIVE: Final = text("status <> 'trashed'")
@@ -42,6 +44,8 @@ chatbots = Table(
     Column("status", String(20), nullable=False),
     Column("identity_mode", String(10), nullable=False),
     Column("settings", JSON, nullable=False),
+    Column("parts", JSON, nullable=False, server_default="{}"),
+    Column("template_id", String(64)),
     Column("published_version", Integer),
     Column("created_by", String(64)),
     Column("created_at", BigInteger, nullable=False),
@@ -63,6 +67,7 @@ versions = Table(
     Column("version", Integer, primary_key=True),
     Column("organization_id", String(64), nullable=False),
     Column("snapshot", JSON, nullable=False),
+    Column("changed", JSON, nullable=False, server_default="[]"),
     Column("note", Text),
     Column("author", String(64)),
     Column("created_at", BigInteger, nullable=False),
@@ -76,7 +81,7 @@ origins = Table(
     Column("position", Integer, nullable=False),
 )
 _SAID: Final[tuple[tuple[Literal["user", "assistant"], str], ...]] = (("user", "question"), ("assistant", "answer"))
-SNAPSHOT: Final = ("name", "type", "avatar_id", "voice_id", "language", "languages", "purpose", "settings")
+SNAPSHOT: Final = ("name", "type", "avatar_id", "voice_id", "language", "languages", "purpose", "settings", "parts")
 """What visitors see only after it has been published."""
 
 
@@ -141,10 +146,12 @@ async def snapshot(tx: Transaction, chatbot_id: str, version: int) -> Row | None
 async def keep_snapshot(
     tx: Transaction, row: Row, *, note: str | None, author: str | None, now: int
 ) -> tuple[int, dict[str, Any]]:
-    """Keep the draft as the next version; the chatbot's row is locked until the transaction ends."""
-    await tx.run(tx.update(chatbots).where(chatbots.c.id == row["id"]).values(updated_at=chatbots.c.updated_at))
-    last = tx.select(versions, func.max(versions.c.version)).where(versions.c.chatbot_id == row["id"])
-    version = int(await tx.scalar(last) or 0) + 1
+    """Keep what the draft's row holds as the next version."""
+    await lock(tx, row["id"])
+    newest = await tx.one(
+        tx.select(versions).where(versions.c.chatbot_id == row["id"]).order_by(versions.c.version.desc()).limit(1)
+    )
+    version = newest["version"] + 1 if newest else 1
     kept = {name: row[name] for name in SNAPSHOT}
     await tx.run(
         tx.insert(
@@ -152,12 +159,25 @@ async def keep_snapshot(
             chatbot_id=row["id"],
             version=version,
             snapshot=kept,
+            changed=changed(newest["snapshot"] if newest else {}, kept),
             note=note,
             author=author,
             created_at=now,
         )
     )
     return version, kept
+
+
+def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """The names of what differs between two snapshots: fields, `settings.` and a setting's name, names of parts."""
+    old, new = _flat(before), _flat(after)
+    return sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+
+
+def _flat(snapshot: Mapping[str, Any]) -> dict[str, Any]:
+    fields = {name: value for name, value in snapshot.items() if name not in ("settings", "parts")}
+    settings = {f"settings.{name}": value for name, value in snapshot.get("settings", {}).items()}
+    return {**fields, **settings, **snapshot.get("parts", {})}
 
 
 _FOUND: Final = select(chatbots).where(chatbots.c.id == bindparam("chatbot"), chatbots.c.status != "trashed")
@@ -198,22 +218,25 @@ class Bots:
             shown: Mapping[str, Any] = row
             if not draft:
                 shown = {**row, **(await published(tx, chatbot_id) or {})}
-        settings = shown["settings"]
+        settings, parts = shown["settings"], shown.get("parts") or {}
+        prompt = parts.get("prompt", {}).get("content") or settings.get("prompt")
         return Bot(
             id=row["id"],
             organization_id=row["organization_id"],
             name=shown["name"],
             type=shown["type"],
             language=shown["language"],
-            prompt=settings.get("prompt") or default_prompt(shown["name"], shown["purpose"]),
+            prompt=prompt or default_prompt(shown["name"], shown["purpose"]),
             greeting=settings.get("greeting") or "",
             avatar_id=shown["avatar_id"],
             voice_id=self._choices.voice_for(shown["language"], shown["avatar_id"], wanted=shown["voice_id"]),
             status=row["status"],
             allowed_origins=tuple(allowed),
+            identity_mode=row["identity_mode"],
             examples=tuple(
                 ChatMessage(role, example[key]) for example in settings.get("examples", ()) for role, key in _SAID
             ),
+            model=_model(parts.get("model")),
         )
 
     async def count(self, organization_id: str) -> int:
@@ -224,3 +247,63 @@ class Bots:
     async def origin_known(self, origin: str) -> bool:
         async with self._database.view(PLATFORM) as tx:
             return await tx.one(select(origins.c.origin).where(origins.c.origin == origin).limit(1)) is not None
+
+
+class BotParts:
+    """The parts that other services make, in the draft and, where they are to count at once, in what visitors see."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    async def get(self, tx: Transaction, chatbot_id: str, name: str) -> Mapping[str, Any] | None:
+        """The draft's part. Raises NotFound."""
+        part: Mapping[str, Any] | None = (await _existing(tx, chatbot_id))["parts"].get(name)
+        return part
+
+    async def set(
+        self,
+        tx: Transaction,
+        chatbot_id: str,
+        name: str,
+        value: Mapping[str, Any] | None,
+        *,
+        live: bool = False,
+        author: str | None = None,
+        note: str | None = None,
+    ) -> int | None:
+        """Put the part into the draft and, with `live`, into a new version of what is published. Raises NotFound."""
+        now = milliseconds(self._clock.now())
+        await lock(tx, chatbot_id)
+        row = await _existing(tx, chatbot_id)
+        values: dict[str, Any] = {"parts": _with(row["parts"], name, value), "updated_at": now}
+        shown = await snapshot(tx, chatbot_id, row["published_version"] or 0) if live else None
+        if shown is not None:
+            seen = shown["snapshot"]
+            seen = {**row, **seen, "parts": _with(seen.get("parts", {}), name, value)}
+            values["published_version"], _ = await keep_snapshot(tx, seen, note=note, author=author, now=now)
+        await change(tx, chatbot_id, values)
+        return values.get("published_version")
+
+
+async def lock(tx: Transaction, chatbot_id: str) -> None:
+    """Keep others from changing the chatbot until the transaction ends."""
+    await tx.run(tx.update(chatbots).where(chatbots.c.id == chatbot_id).values(updated_at=chatbots.c.updated_at))
+
+
+async def _existing(tx: Transaction, chatbot_id: str) -> Row:
+    row = await find(tx, chatbot_id)
+    if row is None:
+        raise NotFound("There is no such chatbot.")
+    return row
+
+
+def _with(parts: Mapping[str, Any], name: str, value: Mapping[str, Any] | None) -> dict[str, Any]:
+    others = {other: part for other, part in parts.items() if other != name}
+    return others if value is None else {**others, name: dict(value)}
+
+
+def _model(part: Mapping[str, Any] | None) -> ModelChoice | None:
+    if not part:
+        return None
+    params = tuple(sorted(part.get("params", {}).items()))
+    return ModelChoice(part["model_id"], tuple(part.get("fallbacks", ())), params)

@@ -22,7 +22,7 @@ from api._kit.plans import FixedPlans
 from api._kit.ports import Bot, Conversation
 from api._kit.store import PLATFORM
 from api.auth.store import Revocations
-from api.chatbots.store import Bots
+from api.chatbots.store import BotParts, Bots
 from api.history.store import Journal
 from api.users.store import Accounts, organizations
 from pipelines.engine import Answer
@@ -228,6 +228,7 @@ async def build(
         revocations=revocations,
         accounts=accounts,
         bots=Bots(database, choices),
+        parts=BotParts(clock),
         conversations=journal,
         engine=engine,
         speech=speech,

@@ -245,3 +245,37 @@ async def test_examples_are_read_as_things_that_were_said(house: House) -> None:
     found = await house.deps.bots.find(bot["id"])
     assert found is not None
     assert [(said.role, said.content) for said in found.examples] == [("user", "Is it free?"), ("assistant", "Yes.")]
+
+
+async def test_a_part_that_is_live_reaches_visitors_at_once_and_alone(house: House) -> None:
+    headers = await house.owner()
+    bot = await house.published(headers)
+    path = f"/api/v1/chatbots/{bot['id']}"
+    await house.json("PATCH", path, 200, headers=headers, json={"name": "Not yet"})
+    tenant = (await house.deps.tokens.verify(headers["Authorization"].split()[1])).organization_id
+    async with house.deps.database.uow(tenant) as tx:
+        set_part = house.deps.parts.set
+        assert await set_part(tx, bot["id"], "model", {"model_id": "big", "params": {"temperature": 0.2}}) is None
+        assert await set_part(tx, bot["id"], "prompt", {"content": "You are Bea."}, live=True) == 2
+        await tx.commit()
+    seen, draft = await house.deps.bots.find(bot["id"]), await house.deps.bots.find(bot["id"], draft=True)
+    assert seen is not None
+    assert draft is not None
+    assert (seen.name, seen.prompt, seen.model) == ("Support Bot", "You are Bea.", None)
+    assert (draft.name, draft.prompt) == ("Not yet", "You are Bea.")
+    assert draft.model is not None
+    assert (draft.model.model_id, draft.model.params) == ("big", (("temperature", 0.2),))
+    await house.json("POST", f"{path}/publish", 200, headers=headers, json={"version": 1})
+    assert "Support Bot" in (await house.deps.bots.find(bot["id"])).prompt  # type: ignore[union-attr]
+
+
+async def test_of_two_ways_to_write_the_prompt_the_last_one_counts(house: House) -> None:
+    headers = await house.owner()
+    bot = await house.chatbot(headers)
+    tenant = (await house.deps.tokens.verify(headers["Authorization"].split()[1])).organization_id
+    async with house.deps.database.uow(tenant) as tx:
+        await house.deps.parts.set(tx, bot["id"], "prompt", {"content": "You are Bea."})
+        await tx.commit()
+    body = {"settings": {"prompt": "You are Ada."}}
+    await house.json("PATCH", f"/api/v1/chatbots/{bot['id']}", 200, headers=headers, json=body)
+    assert (await house.deps.bots.find(bot["id"])).prompt == "You are Ada."  # type: ignore[union-attr]
