@@ -8,10 +8,22 @@ from dataclasses import dataclass, field, replace
 from pipelines.channel import Channel
 from pipelines.core.language import primary
 from pipelines.core.prompt import HISTORY, messages, window
+from pipelines.core.template import Rendered, moment, render
 from pipelines.face import face
-from pipelines.frames import Citation, Cue, Failed, Frame, SpeechChunk, TextDelta, Transcript, UserText, Utterance
-from pipelines.ports import Bot, Clock, Conversation, FinishReason, Guard, Ids, Journal, Retriever
-from pipelines.providers.base import ChatMessage, Llm, LlmOptions, ProviderError, Stt, Tts
+from pipelines.frames import (
+    Citation,
+    Cue,
+    Failed,
+    Frame,
+    SpeechChunk,
+    TextDelta,
+    Transcript,
+    UserText,
+    Utterance,
+    Written,
+)
+from pipelines.ports import Bot, Clock, Conversation, FinishReason, Guard, Ids, Journal, Models, Retriever, Visit
+from pipelines.providers.base import ChatMessage, ProviderError, Stt, Tts
 from pipelines.registry import Voices
 from pipelines.stage import Stage, run
 from pipelines.text import Retrieve, Think, text
@@ -37,13 +49,15 @@ class Answer:
     citations: tuple[Citation, ...] = ()
     degraded: tuple[str, ...] = ()
     latency_ms: dict[str, float] = field(default_factory=dict)
+    written: Written | None = None
+    """None when no model was asked, or none said how it ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
     """Providers and ports, put together once; holds nothing of any conversation."""
 
-    llm: Llm
+    models: Models
     stt: Stt
     tts: Tts
     retriever: Retriever
@@ -51,21 +65,14 @@ class Engine:
     journal: Journal
     clock: Clock
     ids: Ids
-    options: LlmOptions
     voices: Voices
-    first_token_timeout: float = 5.0
 
-    def stages(self, bot: Bot, history: Sequence[ChatMessage], *, voiced: bool, faced: bool) -> list[Stage]:
+    def stages(
+        self, bot: Bot, history: Sequence[ChatMessage], talk: Conversation, *, voiced: bool, faced: bool
+    ) -> list[Stage]:
         """The pipeline of one reply: text, or voice, or face. Enter with `UserText` or `Transcript`."""
-        think = Think(
-            self.llm,
-            self.guard,
-            bot,
-            history,
-            self.options,
-            spoken=voiced,
-            first_token_timeout=self.first_token_timeout,
-        )
+        chosen = self.models.choose(bot, talk.user_id)
+        think = Think(chosen, self.guard, bot, self.prompt(bot, talk.visit), history, spoken=voiced)
         words = text(Retrieve(self.retriever, bot), think)
         if not voiced:
             return words
@@ -74,12 +81,26 @@ class Engine:
 
     async def warm(self, bot: Bot, history: Sequence[ChatMessage], *, voiced: bool) -> None:
         """Let an embedded model read everything but the next question while there is time; failing does not matter."""
-        if not self.llm.capabilities.local:
+        chosen = self.models.choose(bot)
+        if not chosen.llm.capabilities.local:
             return
-        chat = messages(bot.prompt, (*bot.examples, *window(history)), "", spoken=voiced)[:-1]
+        prompt = self.prompt(bot, Visit()).system
+        chat = messages(prompt, (*bot.examples, *window(history)), "", spoken=voiced)[:-1]
         with suppress(ProviderError, TimeoutError):
-            async with asyncio.timeout(self.first_token_timeout):
-                await self.llm.warm(chat)
+            async with asyncio.timeout(chosen.patience):
+                await chosen.llm.warm(chat)
+
+    def prompt(self, bot: Bot, visit: Visit) -> Rendered:
+        """The bot's prompt with its values in place, and what is to be told of the visit."""
+        own = {"bot.name": bot.name, "bot.language": bot.language}
+        told = {
+            "visitor.name": visit.visitor_name,
+            "visitor.locale": visit.locale,
+            "page.title": visit.page_title,
+            "page.url": visit.page_url,
+            "now": moment(self.clock.now()),
+        }
+        return render(bot.prompt, {**bot.variables, **own}, told)
 
     def saying(self, bot: Bot, *, voiced: bool, faced: bool) -> list[Stage]:
         """The pipeline of words that are already known, such as a greeting. Enter with `TextDelta`."""
@@ -130,7 +151,9 @@ class Engine:
         collected = _Collected(self.clock, started)
         out: Channel[Frame] = Channel(8)
         async with asyncio.TaskGroup() as group:
-            group.create_task(run(self.stages(bot, history, voiced=voice, faced=face), UserText(0, text), out))
+            group.create_task(
+                run(self.stages(bot, history, conversation, voiced=voice, faced=face), UserText(0, text), out)
+            )
             async for frame in out:
                 collected.add(frame)
         message_id = self.ids.new("msg")
@@ -167,6 +190,7 @@ class _Collected:
         self._citations: list[Citation] = []
         self._failed: list[Failed] = []
         self._latency: dict[str, float] = {}
+        self._written: Written | None = None
 
     def add(self, frame: Frame) -> None:
         match frame:
@@ -182,6 +206,8 @@ class _Collected:
                 self._citations.append(frame)
             case Failed():
                 self._failed.append(frame)
+            case Written():
+                self._written = frame
             case _:
                 pass
 
@@ -199,10 +225,11 @@ class _Collected:
             conversation_id=conversation_id,
             user_message_id=user_message_id,
             text="".join(self._text).strip(),
-            finish_reason="error" if "llm" in parts else "stop",
+            finish_reason="error" if "llm" in parts else self._written.finish_reason if self._written else "stop",
             speech=tuple(self._speech),
             cues=tuple(self._cues),
             citations=tuple(self._citations),
             degraded=parts,
             latency_ms={**self._latency, "total_ms": self._elapsed_ms()},
+            written=self._written,
         )

@@ -81,6 +81,17 @@ class TextDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """The reply's text is complete: which model wrote it, and why it ended. Tokens are None where nobody counted."""
+
+    turn: int
+    model: str
+    finish_reason: Literal["stop", "length", "blocked"] = "stop"
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Clause:
     """A speakable piece of the reply; `c0` is its first character's place in the reply's text."""
 
@@ -170,4 +181,6 @@ class Failed:
     retryable: bool
 
 
-Frame = Utterance | Transcript | UserText | Question | TextDelta | Clause | SpeechChunk | Cue | Citation | Failed
+Frame = (
+    Utterance | Transcript | UserText | Question | TextDelta | Written | Clause | SpeechChunk | Cue | Citation | Failed
+)

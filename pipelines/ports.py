@@ -1,11 +1,11 @@
 """What the turn engine needs from the rest of the house; `server/compose.py` fills each port."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from pipelines.frames import Passage
-from pipelines.providers.base import ChatMessage
+from pipelines.providers.base import ChatMessage, Llm, LlmOptions
 
 Modality = Literal["text", "voice", "3d"]
 FinishReason = Literal["stop", "length", "blocked", "handoff", "cancelled", "error"]
@@ -39,7 +39,8 @@ class ModelChoice:
 
 @dataclass(frozen=True, slots=True)
 class Bot:
-    """What the engine must know of a chatbot. `prompt` is the owner's text: trusted, but never code.
+    """What the engine must know of a chatbot. `prompt` is the owner's template (see `pipelines.core.template`) and
+    `variables` the owner's values for it: trusted, but never code.
 
     `examples` are questions and answers that show the model how to answer; it reads them before the history.
     """
@@ -59,6 +60,18 @@ class Bot:
     examples: tuple[ChatMessage, ...] = ()
     model: ModelChoice | None = None
     """None: the server's own."""
+    variables: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What the visitor's browser says of the visit. Nothing of it is trusted, except that `visitor_name` is the one
+    that the website has signed."""
+
+    visitor_name: str = ""
+    locale: str = ""
+    page_title: str = ""
+    page_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +84,24 @@ class Conversation:
     user_id: str
     channel: Modality
     language: str = "en-US"
+    visit: Visit = Visit()
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Who answers for a bot, and how. `patience` is how many seconds the first word may take, whoever is asked."""
+
+    llm: Llm
+    options: LlmOptions
+    patience: float = 5.0
+
+
+class Models(Protocol):
+    """Which language model answers for which bot."""
+
+    def choose(self, bot: Bot, user_id: str = "") -> Chosen:
+        """Never waits and never fails: a model that cannot be asked says so when it is. `user_id` is the end user's."""
+        ...
 
 
 class Retriever(Protocol):
@@ -144,3 +175,13 @@ class NoGuard:
 
     async def check_input(self, bot: Bot, text: str) -> Verdict:
         return Verdict(True, text)
+
+
+class OneModel:
+    """The same model for every bot."""
+
+    def __init__(self, llm: Llm, options: LlmOptions | None = None, patience: float = 5.0) -> None:
+        self._chosen = Chosen(llm, options or LlmOptions(), patience)
+
+    def choose(self, bot: Bot, user_id: str = "") -> Chosen:
+        return self._chosen

@@ -7,9 +7,10 @@ from contextlib import aclosing
 from pipelines.channel import Channel
 from pipelines.core.language import primary
 from pipelines.core.prompt import messages
-from pipelines.frames import Citation, Failed, Frame, Question, TextDelta, Transcript, UserText
-from pipelines.ports import Bot, Guard, Retriever
-from pipelines.providers.base import TOO_SLOW, ChatMessage, Llm, LlmOptions, ProviderError
+from pipelines.core.template import Rendered
+from pipelines.frames import Citation, Failed, Frame, Question, TextDelta, Transcript, UserText, Written
+from pipelines.ports import Bot, Chosen, Guard, Retriever
+from pipelines.providers.base import TOO_SLOW, ChatMessage, Ending, ProviderError
 from pipelines.stage import Stage
 
 APOLOGY = {
@@ -52,27 +53,25 @@ class Retrieve:
 
 
 class Think:
-    """A question -> the reply's text deltas.
+    """A question -> the reply's text deltas, and `Written`.
 
-    A verbatim passage is the answer. A model that says nothing for `first_token_timeout` seconds, stalls for
-    `stall_timeout` or fails gives an apology when nothing was said yet, and always a `Failed`.
+    A verbatim passage is the answer. A model that says nothing for as long as `chosen` says, stalls for `stall_timeout`
+    seconds or fails gives an apology when nothing was said yet, and always a `Failed`.
     """
 
     def __init__(
         self,
-        llm: Llm,
+        chosen: Chosen,
         guard: Guard,
         bot: Bot,
+        prompt: Rendered,
         history: Sequence[ChatMessage],
-        options: LlmOptions,
         *,
         spoken: bool,
-        first_token_timeout: float = 5.0,
         stall_timeout: float = 10.0,
     ) -> None:
-        self._llm, self._guard, self._bot, self._history, self._options = llm, guard, bot, history, options
-        self._spoken = spoken
-        self._first_token_timeout, self._stall_timeout = first_token_timeout, stall_timeout
+        self._chosen, self._guard, self._bot, self._prompt, self._history = chosen, guard, bot, prompt, history
+        self._spoken, self._stall_timeout = spoken, stall_timeout
 
     async def run(self, inbox: Channel[Frame], outbox: Channel[Frame]) -> None:
         async for frame in inbox:
@@ -91,16 +90,26 @@ class Think:
             await outbox.send(TextDelta(turn, question.passages[0].text))
             return
         history = (*self._bot.examples, *self._history)
-        chat = messages(self._bot.prompt, history, allowed.text, question.passages, spoken=self._spoken)
-        said = False
+        chat = messages(
+            self._prompt.system,
+            history,
+            allowed.text,
+            question.passages,
+            spoken=self._spoken,
+            context=self._prompt.context,
+        )
+        chosen, said, ending = self._chosen, False, None
         try:
-            async with aclosing(self._llm.stream(chat, self._options)) as deltas:  # type: ignore[type-var]
+            async with aclosing(chosen.llm.stream(chat, chosen.options)) as deltas:  # type: ignore[type-var]
                 while True:
                     try:
-                        async with asyncio.timeout(self._stall_timeout if said else self._first_token_timeout):
+                        async with asyncio.timeout(self._stall_timeout if said else chosen.patience):
                             delta = await anext(deltas)
                     except StopAsyncIteration:
                         break
+                    if isinstance(delta, Ending):
+                        ending = delta
+                        continue
                     delta = delta if said else delta.lstrip()
                     if delta:
                         said = True
@@ -109,6 +118,10 @@ class Think:
             if not said:
                 raise ProviderError(
                     "the model ended without a word", retryable=True, public="The model gave no answer."
+                )
+            if ending:
+                await outbox.send(
+                    Written(turn, ending.model, ending.finish_reason, ending.input_tokens, ending.output_tokens)
                 )
         except (ProviderError, TimeoutError) as error:
             failed = error if isinstance(error, ProviderError) else _STALLED

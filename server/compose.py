@@ -29,7 +29,7 @@ from pipelines.core.endpoint import EndpointRules
 from pipelines.engine import Engine
 from pipelines.known_answers import KnownAnswers
 from pipelines.models.store import ModelStore
-from pipelines.ports import NoGuard
+from pipelines.ports import NoGuard, OneModel
 from pipelines.providers.base import LlmOptions
 from pipelines.registry import Providers, ProviderSettings, build
 from pipelines.workers.process import WorkerProcess
@@ -130,7 +130,7 @@ async def house(settings: Settings, providers: Providers | None = None) -> Async
             frequency_penalty=0.4 if providers.llm.capabilities.local else 0.0,
         )
         engine = Engine(
-            llm=providers.llm,
+            models=OneModel(providers.llm, options, settings.llm.first_token_timeout),
             stt=providers.stt,
             tts=providers.tts,
             retriever=KnownAnswers(),
@@ -138,9 +138,7 @@ async def house(settings: Settings, providers: Providers | None = None) -> Async
             journal=journal,
             clock=clock,
             ids=ids,
-            options=options,
             voices=providers.voices,
-            first_token_timeout=settings.llm.first_token_timeout,
         )
         vitals = Vitals(clock, version("machineavatars"), tuple(service.name for service in SERVICES))
         vitals.watch("database", _database(database))

@@ -219,7 +219,7 @@ class Replies:
         if self._finishing:
             await asyncio.wait({self._finishing})
         history = tuple(window([said for said in self._history if said is not words]))
-        stages = self._engine.stages(self._bot, history, voiced=reply.voiced, faced=reply.faced)
+        stages = self._engine.stages(self._bot, history, self._conversation, voiced=reply.voiced, faced=reply.faced)
         await self._deliver(reply, stages, UserText(reply.rid, words.content), asyncio.shield(recorded))
 
     async def _greet(self, reply: Reply) -> None:
@@ -277,12 +277,17 @@ class Replies:
     def _end(self, reply: Reply, status: Literal["done", "cut", "error"], heard: Heard) -> None:
         self._metrics.turns.labels(status).inc()
         self._outgoing.over(reply.rid)
+        written = reply.written
         self._outgoing.send(
             wire.RespEnd(
                 rid=reply.rid,
                 status=status,
                 heard=wire.Heard(samples=heard.samples, chars=heard.chars, text=heard.text),
-                usage=wire.Usage(audio_ms=heard.samples * 1000 // OUTPUT_RATE),
+                usage=wire.Usage(
+                    input_tokens=(written and written.input_tokens) or 0,
+                    output_tokens=(written and written.output_tokens) or 0,
+                    audio_ms=heard.samples * 1000 // OUTPUT_RATE,
+                ),
                 message_id=reply.message_id,
             )
         )

@@ -10,7 +10,7 @@ from typing import Literal
 from pipelines.channel import Channel
 from pipelines.core.heard import Heard, Segment, heard
 from pipelines.core.timeline import Pacer
-from pipelines.frames import OUTPUT_RATE, Citation, Clause, Cue, Failed, Frame, SpeechChunk, TextDelta
+from pipelines.frames import OUTPUT_RATE, Citation, Clause, Cue, Failed, Frame, SpeechChunk, TextDelta, Written
 from pipelines.ports import Clock, FinishReason
 from pipelines.stage import Stage, run
 from server import wire
@@ -46,6 +46,7 @@ class Reply:
         self.rid, self.message_id, self.kind = rid, message_id, kind
         self.text = ""
         self.failed: list[Failed] = []
+        self.written: Written | None = None
         self.voiced, self.faced = voiced, faced
         self.crashed = self.latency_told = False
         self.over = False
@@ -79,7 +80,9 @@ class Reply:
 
     @property
     def finish_reason(self) -> FinishReason:
-        return "error" if self.crashed or any(failed.part == "llm" for failed in self.failed) else "stop"
+        if self.crashed or any(failed.part == "llm" for failed in self.failed):
+            return "error"
+        return self.written.finish_reason if self.written else "stop"
 
     @property
     def latency_ms(self) -> dict[str, float]:
@@ -115,7 +118,7 @@ class Reply:
     async def _show(
         self, frame: Frame, audible: Callable[[], Awaitable[None]], degraded: Callable[[Failed], None]
     ) -> None:
-        if not self._started and not isinstance(frame, Failed):
+        if not self._started and not isinstance(frame, Failed | Written):
             self._started = True
             self._outgoing.send(
                 wire.RespStart(
@@ -154,6 +157,8 @@ class Reply:
                         snippet=frame.snippet,
                     )
                 )
+            case Written():
+                self.written = frame
             case Failed():
                 self.failed.append(frame)
                 degraded(frame)

@@ -20,15 +20,17 @@ def messages(
     passages: Sequence[Passage] = (),
     *,
     spoken: bool = False,
+    context: str = "",
 ) -> list[ChatMessage]:
-    """The chat for one turn. `history` is oldest first and does not hold `question`."""
+    """The chat for one turn. `history` is oldest first and does not hold `question`; `context` is told with it."""
     system = [prompt.strip(), _RULES]
     if spoken:
         system.append(_SPOKEN)
     if passages:
         system.append(_FACTS)
         system.extend(f"[{n}] {fenced(passage.text)}" for n, passage in enumerate(passages, 1))
-    return [ChatMessage("system", "\n".join(system)), *history, ChatMessage("user", question)]
+    asked = f"{context}\n\n{question}" if context else question
+    return [ChatMessage("system", "\n".join(system)), *history, ChatMessage("user", asked)]
 
 
 HISTORY = 12

@@ -19,12 +19,16 @@ TOO_SLOW = "The language model did not answer in time."
 
 
 class ProviderError(Exception):
-    """A provider could not do what was asked. `public` may be shown to a visitor; str(self) may not."""
+    """A provider could not do what was asked. `public` may be shown to a visitor; str(self) may not.
 
-    def __init__(self, detail: str, *, retryable: bool, public: str) -> None:
+    `retry_after` is how many seconds the provider wants to be left alone, when it says so.
+    """
+
+    def __init__(self, detail: str, *, retryable: bool, public: str, retry_after: float | None = None) -> None:
         super().__init__(detail)
         self.retryable = retryable
         self.public = public
+        self.retry_after = retry_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,16 @@ class LlmOptions:
     temperature: float = 0.2
     frequency_penalty: float = 0.0
     stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an answer ended, after its last text; `length` cut it off. Tokens are None where nobody counted them."""
+
+    model: str
+    finish_reason: Literal["stop", "length", "blocked"] = "stop"
+    input_tokens: int | None = None
+    output_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +95,9 @@ class Llm(Protocol):
     @property
     def capabilities(self) -> LlmCapabilities: ...
 
-    def stream(self, messages: Sequence[ChatMessage], options: LlmOptions) -> AsyncIterator[str]:
-        """Text deltas, for as long as the model takes: the deadline is the caller's. Closing the iterator closes the
-        connection. Raises ProviderError."""
+    def stream(self, messages: Sequence[ChatMessage], options: LlmOptions) -> AsyncIterator[str | Ending]:
+        """Text deltas, for as long as the model takes: the deadline is the caller's. Last comes how it ended, where
+        the provider knows. Closing the iterator closes the connection. Raises ProviderError."""
         ...
 
     async def warm(self, messages: Sequence[ChatMessage]) -> None:

@@ -2,16 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Final, Literal, cast
 
 import httpx2
 import openai
 from openai import AsyncOpenAI, AsyncStream, DefaultAsyncHttpxClient
 from openai.types.chat import ChatCompletionChunk
 
-from pipelines.providers.base import TOO_SLOW, ChatMessage, LlmCapabilities, LlmOptions, ProviderError
+from pipelines.providers.base import TOO_SLOW, ChatMessage, Ending, LlmCapabilities, LlmOptions, ProviderError
 
 UNAVAILABLE = "I cannot answer just now. Please try again in a moment."
 MISCONFIGURED = "I am not set up correctly and cannot answer. The owner of this assistant has to mend it."
@@ -21,6 +21,7 @@ LOCAL_PAUSE = 0.05
 DEAD_SECONDS = 600.0
 """Silence after which a connection is dead. Whoever asks gives up much earlier."""
 
+_ENDS: Final[Mapping[str, Literal["stop", "length", "blocked"]]] = {"length": "length", "content_filter": "blocked"}
 Weather = (openai.APIError, httpx2.HTTPError, json.JSONDecodeError)
 
 
@@ -58,15 +59,27 @@ class OpenAiLlm:
     def capabilities(self) -> LlmCapabilities:
         return self._capabilities
 
-    async def stream(self, messages: Sequence[ChatMessage], options: LlmOptions) -> AsyncGenerator[str]:
-        """Text deltas. Closing the iterator closes the connection. Raises ProviderError."""
+    async def stream(self, messages: Sequence[ChatMessage], options: LlmOptions) -> AsyncGenerator[str | Ending]:
+        """Text deltas, then how it ended. Closing the iterator closes the connection. Raises ProviderError."""
+        reason, usage = None, None
         try:
             async with await self._ask(messages, options) as response:
                 async for piece in response:
-                    if piece.choices and (text := piece.choices[0].delta.content):
+                    usage = piece.usage or usage
+                    if not piece.choices:
+                        continue
+                    choice = piece.choices[0]
+                    reason = choice.finish_reason or reason
+                    if text := choice.delta.content:
                         yield text
         except Weather as error:
             raise translated(error) from error
+        yield Ending(
+            self._capabilities.model,
+            _ENDS.get(reason or "stop", "stop"),
+            usage.prompt_tokens if usage else None,
+            usage.completion_tokens if usage else None,
+        )
 
     async def warm(self, messages: Sequence[ChatMessage]) -> None:
         """Let the server read a prompt's beginning now, so that it need not when the question comes. Raises
@@ -85,7 +98,11 @@ class OpenAiLlm:
         said = [{"role": message.role, "content": message.content} for message in messages]
         while True:
             endpoint = await self._endpoint()
-            wanted: dict[str, Any] = {"max_tokens": options.max_tokens, "temperature": options.temperature}
+            wanted: dict[str, Any] = {
+                "max_tokens": options.max_tokens,
+                "temperature": options.temperature,
+                "stream_options": {"include_usage": True},
+            }
             if options.frequency_penalty:
                 wanted["frequency_penalty"] = options.frequency_penalty
             if options.stop:
@@ -154,8 +171,14 @@ def translated(error: Exception) -> ProviderError:
         case openai.BadRequestError() if "context" in detail or "too long" in detail:
             return ProviderError(detail, retryable=False, public=TOO_LONG)
         case openai.RateLimitError():
-            return ProviderError(detail, retryable=True, public=UNAVAILABLE)
+            return ProviderError(detail, retryable=True, public=UNAVAILABLE, retry_after=_pause(error.response))
         case openai.APIStatusError() if error.status_code < 500:
             return ProviderError(detail, retryable=False, public=UNAVAILABLE)
         case _:
             return ProviderError(detail, retryable=True, public=UNAVAILABLE)
+
+
+def _pause(response: httpx2.Response) -> float | None:
+    """The seconds of a `Retry-After` header (RFC 9110, 10.2.3), ten minutes at most; its form as a date is rare."""
+    text = response.headers.get("Retry-After", "")
+    return min(float(text), DEAD_SECONDS) if text.isascii() and text.isdigit() else None

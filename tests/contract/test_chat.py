@@ -9,8 +9,8 @@ import pytest
 from aiohttp import FormData
 
 from pipelines.engine import Engine, NothingSaid
-from pipelines.ports import JournalUnavailable, NoGuard
-from pipelines.providers.base import LlmOptions, ProviderError
+from pipelines.ports import JournalUnavailable, NoGuard, OneModel
+from pipelines.providers.base import ProviderError
 from pipelines.registry import Voices
 from tests.contract.house import VOICE, House
 from tests.support.fakes import NoKnowledge, ScriptedLlm, ScriptedStt, ToneTts
@@ -229,7 +229,7 @@ async def test_the_real_engine_fits_behind_the_services(house: House) -> None:
     await house.json("PATCH", path, 200, headers=headers, json={"settings": settings})
     llm = ScriptedLlm()
     engine = Engine(
-        llm=llm,
+        models=OneModel(llm),
         stt=ScriptedStt(),
         tts=ToneTts(delay=0),
         retriever=NoKnowledge(),
@@ -237,7 +237,6 @@ async def test_the_real_engine_fits_behind_the_services(house: House) -> None:
         journal=house.engine.journal,
         clock=house.clock,
         ids=house.deps.ids,
-        options=LlmOptions(),
         voices=Voices([VOICE], "tone"),
     )
     house.engine.respond = engine.respond  # type: ignore[method-assign]

@@ -8,8 +8,7 @@ from typing import Any
 from pipelines.core.endpoint import EndpointRules
 from pipelines.engine import Engine
 from pipelines.frames import INPUT_RATE, OUTPUT_RATE
-from pipelines.ports import Bot, Conversation, NoGuard
-from pipelines.providers.base import LlmOptions
+from pipelines.ports import Bot, Conversation, NoGuard, OneModel
 from pipelines.registry import Voices
 from server import wire
 from server.inbox import Parts
@@ -49,7 +48,7 @@ class Scene:
         self.vad, self.journal = vad or LoudnessVad(), journal or MemoryJournal()
         self.clock = VirtualClock()
         engine = Engine(
-            self.llm,
+            OneModel(self.llm),
             self.stt,
             self.tts,
             NoKnowledge(),
@@ -57,7 +56,6 @@ class Scene:
             self.journal,
             self.clock,
             CountingIds(),
-            LlmOptions(),
             Voices([VOICE], VOICE.id),
         )
         self.metrics = Metrics()

@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from pipelines.channel import Channel
+from pipelines.core.template import Rendered
 from pipelines.engine import Engine
 from pipelines.frames import Failed, Frame, Question, TextDelta
-from pipelines.ports import NoGuard
+from pipelines.ports import Chosen, NoGuard, OneModel
 from pipelines.providers.base import TOO_SLOW, ChatMessage, LlmOptions, ProviderError
 from pipelines.registry import Voices
 from pipelines.stage import run
@@ -29,7 +30,13 @@ from tests.support.virtual_time import run as play
 def answered(llm: ScriptedLlm) -> list[Frame]:
     """The frames of one answer of `llm`."""
     out: Channel[Frame] = Channel(100)
-    play(run([Think(llm, NoGuard(), BOT, (), LlmOptions(), spoken=False)], Question(0, "why?", ()), out))
+    play(
+        run(
+            [Think(Chosen(llm, LlmOptions()), NoGuard(), BOT, Rendered(BOT.prompt, ""), (), spoken=False)],
+            Question(0, "why?", ()),
+            out,
+        )
+    )
 
     async def collected() -> list[Frame]:
         return [frame async for frame in out]
@@ -85,7 +92,7 @@ class Broken(ScriptedLlm):
 def test_warming_a_model_that_cannot_be_warmed_ends_quietly(llm: ScriptedLlm, took: float) -> None:
     clock = VirtualClock()
     engine = Engine(
-        llm,
+        OneModel(llm),
         ScriptedStt(),
         ToneTts(),
         NoKnowledge(),
@@ -93,7 +100,6 @@ def test_warming_a_model_that_cannot_be_warmed_ends_quietly(llm: ScriptedLlm, to
         MemoryJournal(),
         clock,
         CountingIds(),
-        LlmOptions(),
         Voices([VOICE], VOICE.id),
     )
 
