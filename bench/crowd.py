@@ -33,8 +33,8 @@ class Refused(Exception):
 
 
 class _NothingRevoked:
-    async def revoked(self, token_id: str, user_id: str, version: int) -> bool:
-        return False
+    async def standing(self, token_id: str, session: str, user_id: str, version: int) -> str:
+        return "good"
 
 
 def tokens(count: int, origin: str) -> list[str]:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Final
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from sqlalchemy import make_url
@@ -16,13 +17,17 @@ from api._kit.endpoint import Deps
 from api._kit.events import Announcer
 from api._kit.health import Condition, Probe, Vitals
 from api._kit.idempotency import Replays
+from api._kit.jobs import JobHandler
 from api._kit.limits import Limits
 from api._kit.plans import FixedPlans
 from api._kit.store import Database
 from api._kit.values import milliseconds
-from api.auth.store import Revocations
+from api.auth import mails as auth_mails
+from api.auth.store import Factors, IdentitySecrets, Revocations
 from api.chatbots.store import BotParts, Bots
 from api.history.store import Journal
+from api.users import mails as user_mails
+from api.users.keys import Keys
 from api.users.store import Accounts
 from avatars.library import AvatarLibrary
 from pipelines.core.endpoint import EndpointRules
@@ -39,13 +44,14 @@ from server.hub import Hub
 from server.inbox import Parts
 from server.infra import retention
 from server.infra.box import RlimitedBox
-from server.infra.clock import Dice, Ids, SystemClock
+from server.infra.clock import Clock, Dice, Ids, SystemClock
 from server.infra.crypto import AesVault
 from server.infra.db import check_durable, connect, migrate, ping
 from server.infra.egress import Destinations, GuardedEgress, allowed_places
 from server.infra.hashing import Argon2Passwords
 from server.infra.jobs import Jobs
 from server.infra.limits import counting
+from server.infra.mail import mailer
 from server.infra.media import MediaFolder
 from server.infra.outbox import Outbox
 from server.infra.secrets import keyring
@@ -119,7 +125,7 @@ async def house(settings: Settings, providers: Providers | None = None) -> Async
             library=library,
             samples=offered(VoiceSamples(settings.data_dir, providers.voices, providers.tts, speech), media),
         )
-        revocations = Revocations(database, clock=clock)
+        revocations, vault = Revocations(database, clock=clock), AesVault(keys.derive("vault"))
         tokens = Tokens(keys.derive("tokens"), clock=clock, ids=ids, revocations=revocations)
         accounts = Accounts(database, clock=clock, ids=ids)
         journal = Journal(database, clock=clock, ids=ids)
@@ -156,9 +162,12 @@ async def house(settings: Settings, providers: Providers | None = None) -> Async
             database=database,
             tokens=tokens,
             passwords=passwords,
-            vault=AesVault(keys.derive("vault")),
+            vault=vault,
             revocations=revocations,
             accounts=accounts,
+            keys=Keys(database, clock=clock),
+            factors=Factors(database),
+            identities=IdentitySecrets(database, vault, clock=clock),
             bots=bots,
             parts=BotParts(clock),
             conversations=journal,
@@ -185,10 +194,13 @@ async def house(settings: Settings, providers: Providers | None = None) -> Async
             outbox = Outbox(database, announcer, clock=clock, dice=Dice())
             jobs = Jobs(database, announcer, clock=clock, ids=ids, dice=Dice())
             jobs.every("retention", retention.EVERY, retention.pruning(database, clock))
+            for type, handler in mail_jobs(settings, database, accounts, clock).items():
+                jobs.handle(type, handler, seconds=60)
+            jobs.handle(user_mails.PURGE, user_mails.purging(database))
             async with outbox, jobs, hub:
                 sockets = Sockets(hub, tokens, metrics, clock=clock, origin=settings.origin)
                 sockets.attach(app)
-                announcer.on("user.logout", lambda event: sockets.revoke(event.data["user_id"], event.data["token_id"]))
+                announcer.on("user.logout", lambda event: sockets.revoke(event.data["user_id"], event.data["session"]))
                 announcer.on("user.tokens_revoked", lambda event: sockets.revoke(event.data["user_id"]))
                 yield House(app, hub, sockets, vitals, metrics, providers)
             for task in tasks:
@@ -200,6 +212,16 @@ async def house(settings: Settings, providers: Providers | None = None) -> Async
         await egress.close()
         await counters.close()
         await database.close()
+
+
+def mail_jobs(settings: Settings, database: Database, accounts: Accounts, clock: Clock) -> dict[str, JobHandler]:
+    """Jobs that write to people."""
+    host = urlsplit(settings.origin).hostname or "localhost"
+    post = mailer(settings.smtp, domain=host, clock=clock)
+    return {
+        auth_mails.JOB: auth_mails.mailing(database, accounts, post, clock=clock, origin=settings.origin),
+        user_mails.JOB: user_mails.mailing(database, post, origin=settings.origin),
+    }
 
 
 def demo_origins(settings: Settings) -> list[str]:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -55,6 +56,17 @@ class EgressSettings(_Group):
     allow: str = Field("", description="host:port,... that outgoing requests may reach although they are private")
 
 
+class SmtpSettings(_Group):
+    """Without a `host` mails are written to the log."""
+
+    host: str = Field("", description="Mail server; empty writes mails, with their links, to the log")
+    port: int = Field(587, description="Its port", ge=1, le=65535)
+    security: Literal["starttls", "tls", "none"] = Field("starttls", description="How the connection is protected")
+    username: str = Field("", description="Empty signs in nowhere")
+    password: SecretStr = Field(SecretStr(""), description="For that user")
+    sender: str = Field("MachineAvatars <noreply@localhost>", description="Whom mails are from")
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="MA_", env_nested_delimiter="__", frozen=True, extra="ignore")
 
@@ -88,6 +100,7 @@ class Settings(BaseSettings):
     turn: TurnSettings = TurnSettings()
     limits: LimitSettings = LimitSettings()
     egress: EgressSettings = EgressSettings()
+    smtp: SmtpSettings = SmtpSettings()
 
     @field_validator("data_dir")
     @classmethod

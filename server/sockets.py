@@ -231,11 +231,11 @@ class Sockets:
         if link := self._links.get(sid):
             self._later(link.close("expired"))
 
-    def revoke(self, user_id: str, token_id: str | None = None) -> None:
-        """Close the sockets that were opened with this token, or with any of this user's."""
+    def revoke(self, user_id: str, session: str | None = None) -> None:
+        """Close the sockets that were opened in this session, or by this user at all."""
         for link in list(self._links.values()):
             mine = link.principal.user_id == user_id
-            if mine and token_id in (None, link.principal.token_id):
+            if mine and session in (None, link.principal.session):
                 self._later(link.close("revoked"))
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:

@@ -23,11 +23,14 @@ from api._kit.ports import (
     Clock,
     Conversations,
     Egress,
+    IdentitySecrets,
     Ids,
+    Keys,
     Media,
     Passwords,
     Plans,
     Revocations,
+    SecondFactors,
     Speech,
     TurnEngine,
     Vault,
@@ -74,6 +77,9 @@ class Deps:
     vault: Vault
     revocations: Revocations
     accounts: Accounts
+    keys: Keys
+    factors: SecondFactors
+    identities: IdentitySecrets
     bots: Bots
     parts: BotParts
     conversations: Conversations
@@ -214,12 +220,19 @@ class Endpoint:
     """Doing it twice does no harm, or the handler sees to that itself: an `Idempotency-Key` claims nothing."""
     limit: Callable[[Ctx, Any], Sequence[Allowance]] | None = None
     """More to count by than who asks, from the context and the body."""
+    reused: Callable[[Deps, Principal], Awaitable[None]] | None = None
+    """Told when a token that was exchanged is shown here after its time of grace: somebody has a copy."""
     max_body: int = JSON_BYTES
     examples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def public(self) -> bool:
         return "P" in self.who
+
+    @property
+    def scope(self) -> str:
+        """What an API key needs to have been given."""
+        return f"{self.service}:{'read' if self.method == 'GET' else 'write'}"
 
     @property
     def summary(self) -> str:

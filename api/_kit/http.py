@@ -15,7 +15,7 @@ from typing import Final
 from aiohttp import BodyPartReader, web
 from pydantic import BaseModel, ValidationError
 
-from api._kit.auth import Principal, authorise
+from api._kit.auth import KEY_PREFIX, Exchanged, Principal, authorise
 from api._kit.endpoint import Ctx, Deps, Endpoint, Reply, Service, Upload, UploadedFile
 from api._kit.errors import (
     ApiError,
@@ -72,7 +72,7 @@ def _handle(endpoint: Endpoint, deps: Deps) -> Handle:
         if endpoint.deprecation:
             request[NOTICE] = endpoint.deprecation.headers
         principal = await _enter(endpoint, request, deps)
-        authorise(endpoint.who, principal)
+        authorise(endpoint.who, principal, endpoint.scope)
         path, key = _path(request), _key(endpoint, request)
         body, upload, sent = await _body(endpoint, request)
         query = _query(endpoint, request)
@@ -153,8 +153,10 @@ def _admitted(request: web.Request, charge: Charge) -> None:
 async def _enter(endpoint: Endpoint, request: web.Request, deps: Deps) -> Principal | None:
     """Who asks. A token that is refused counts as none, so that nobody can try many."""
     try:
-        principal = None if endpoint.public else await _authenticate(request, deps)
-    except ApiError:
+        principal = None if endpoint.who == {"P"} else await _authenticate(request, deps)
+    except ApiError as error:
+        if endpoint.reused and isinstance(error, Exchanged):
+            await endpoint.reused(deps, error.principal)
         await count(request, deps, None)
         raise
     if endpoint.counted:
@@ -169,7 +171,10 @@ async def _authenticate(request: web.Request, deps: Deps) -> Principal | None:
     scheme, _, token = header.partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated
-    principal = await deps.tokens.verify(token.strip())
+    token = token.strip()
+    if token.startswith(KEY_PREFIX):
+        return await deps.keys.principal(token, request.get(CLIENT, ""))
+    principal = await deps.tokens.verify(token)
     origin = request.headers.get("Origin")
     if principal.kind == "visitor" and origin is not None and origin != principal.origin:
         raise OriginNotAllowed(details="this token was issued to another website")
@@ -187,7 +192,7 @@ async def _body(
     endpoint: Endpoint, request: web.Request
 ) -> tuple[BaseModel | None, UploadedFile | None, Sequence[str | bytes]]:
     """What was sent: as the endpoint's model, as a file, and in parts that tell it from anything else."""
-    if endpoint.method not in ("POST", "PUT", "PATCH"):
+    if endpoint.method not in ("POST", "PUT", "PATCH") and endpoint.body is None:
         return None, None, ()
     model = endpoint.body or Nothing
     try:

@@ -1,46 +1,152 @@
 """The endpoint table as an OpenAPI document: 3.1 as pydantic speaks it, 3.0.3 by down-conversion. Pure."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from api._kit.dialects import down
 from api._kit.endpoint import ROLES, Endpoint, Service
-from api._kit.errors import ErrorEnvelope
+from api._kit.errors import (
+    ApiError,
+    BadRequest,
+    Conflict,
+    ErrorEnvelope,
+    Forbidden,
+    InternalError,
+    MethodNotAllowed,
+    NotFound,
+    PayloadTooLarge,
+    PreconditionFailed,
+    RateLimited,
+    Unauthenticated,
+    Unavailable,
+    UnsupportedMediaType,
+    envelope,
+)
 from api._kit.idempotency import LONGEST
+from api._kit.paging import Page
+from api._kit.samples import Request, example, path_value
 
 Json = dict[str, Any]
 Dialect = Literal["3.0", "3.1"]
 _REF: Final = "#/components/schemas/{model}"
-_ERRORS: Final[Mapping[int, str]] = {
-    400: "The request is not valid",
-    401: "Authentication is missing or not valid",
-    403: "Not allowed",
-    404: "No such resource",
-    405: "Method not allowed",
-    409: "Conflict with what is there",
-    412: "Changed in the meantime",
-    413: "Too large",
-    415: "Content type not supported",
-    429: "Too many requests",
-    500: "Unexpected server error",
-    503: "Not available right now",
-}
-_IDEMPOTENCY_KEY: Final[Json] = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": False,
-    "description": "For a day, the same request with the same key has its effect once and gets the same answer",
-    "schema": {"type": "string", "pattern": f"^[!-~]{{1,{LONGEST}}}$"},
-}
+_MOMENT: Final = "2025-12-29T10:30:00Z"
+_OVERVIEW: Final = """
+Chatbots with text, a voice and a 3D face.
+
+**Signing in.** `POST /api/v1/auth/login` gives a token for an hour; send it as `Authorization: Bearer ...`, and exchange
+it at `/api/v1/auth/refresh` before it ends. Programs use an API key in the same header. A website's visitor has a token
+for one chatbot, from `/api/v1/auth/visitor-token`.
+
+**Errors.** Every refusal has the same envelope: a `code` for programs, a `message` for people, and the `request_id` that
+is in the `X-Request-ID` header and in our logs.
+
+**Limits.** `X-RateLimit-Limit`, `-Remaining` and `-Reset` tell of the window that ends first for you. After a 429, wait
+`Retry-After` seconds.
+
+**Doing things once.** A POST or PATCH that is sent again with the same `Idempotency-Key` has its effect once, and gets
+the answer that the first one got.
+
+**Lists.** `page`, `limit`, `sort_by`, `order` and `search`; a filter takes several values, separated by commas. The
+`Link` header leads to the other pages.
+
+**Versions.** What is here stays: fields and endpoints are added, and none goes without six months' notice in the
+`Deprecation` and `Sunset` headers.
+""".strip()
+_ERRORS: Final[tuple[tuple[ApiError, str], ...]] = (
+    (BadRequest(details="1 problem: name"), "The request is not valid"),
+    (Unauthenticated(), "Authentication is missing or not valid"),
+    (Forbidden(), "Not allowed"),
+    (NotFound(), "No such resource"),
+    (MethodNotAllowed(), "Method not allowed"),
+    (Conflict(), "Conflict with what is there"),
+    (PreconditionFailed(), "Changed in the meantime"),
+    (PayloadTooLarge(), "Too large"),
+    (UnsupportedMediaType(), "Content type not supported"),
+    (RateLimited(retry_after=60, limit=120, reset_at="2025-12-29T10:31:00Z", window="minute"), "Too many requests"),
+    (InternalError(), "Unexpected server error"),
+    (Unavailable(), "Not available right now"),
+)
 _HEADERS: Final[Mapping[str, Json]] = {
-    "X-Request-ID": {"description": "Echoed, or made by the server", "schema": {"type": "string"}},
-    "API-Version": {"description": "The version that served the request", "schema": {"type": "string"}},
-    "X-RateLimit-Limit": {"description": "Requests of the binding window", "schema": {"type": "integer"}},
-    "X-RateLimit-Remaining": {"description": "What is left of them", "schema": {"type": "integer"}},
-    "X-RateLimit-Reset": {"description": "When the window ends, in seconds since 1970", "schema": {"type": "integer"}},
+    "X-Request-ID": {
+        "description": "Names this request in our logs: yours, or one that the server made",
+        "required": True,
+        "schema": {"type": "string", "examples": ["req_abc123"]},
+    },
+    "API-Version": {
+        "description": "The version that served the request",
+        "required": True,
+        "schema": {"type": "string", "examples": ["v1"]},
+    },
+    "X-RateLimit-Limit": {
+        "description": "Requests that the window with the least left allows",
+        "schema": {"type": "integer", "examples": [120]},
+    },
+    "X-RateLimit-Remaining": {"description": "What is left of them", "schema": {"type": "integer", "examples": [119]}},
+    "X-RateLimit-Reset": {
+        "description": "When that window ends, in seconds since 1970",
+        "schema": {"type": "integer", "examples": [1640995200]},
+    },
+    "RateLimit-Policy": {
+        "description": "Every window that counts (IETF draft-ietf-httpapi-ratelimit-headers)",
+        "schema": {"type": "string", "examples": ['"minute";q=120;w=60']},
+    },
+    "RateLimit": {
+        "description": "What is left of the window with the least left",
+        "schema": {"type": "string", "examples": ['"minute";r=95;t=42']},
+    },
+    "Retry-After": {"description": "Seconds to wait", "required": True, "schema": {"type": "integer"}},
+    "WWW-Authenticate": {"description": "How to authenticate", "schema": {"type": "string"}},
+    "ETag": {"description": "Names this state of the resource", "schema": {"type": "string"}},
+    "Link": {"description": "The first, previous, next and last page (RFC 8288)", "schema": {"type": "string"}},
+    "Idempotency-Replayed": {
+        "description": "This is the answer that an earlier request with this key got",
+        "schema": {"type": "string", "enum": ["true"]},
+    },
+    "Deprecation": {"description": "Since when it is known that this goes (RFC 9745)", "schema": {"type": "string"}},
+    "Sunset": {"description": "When this goes (RFC 8594)", "schema": {"type": "string"}},
+}
+_ALWAYS: Final = ("X-Request-ID", "API-Version")
+_COUNTED: Final = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "RateLimit-Policy", "RateLimit")
+_PARAMETERS: Final[Mapping[str, Json]] = {
+    "RequestId": {
+        "name": "X-Request-ID",
+        "in": "header",
+        "description": "Your name for this request: 1 to 128 of A-Z a-z 0-9 . _ -; otherwise it gets one",
+        "schema": {"type": "string"},
+    },
+    "ApiVersion": {
+        "name": "API-Version",
+        "in": "header",
+        "description": "The version you want; until there is a second one, v1 serves both",
+        "schema": {"type": "string", "enum": ["v1", "v2"]},
+    },
+    "IdempotencyKey": {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "For a day, the same request with the same key has its effect once and gets the same answer",
+        "schema": {"type": "string", "pattern": f"^[!-~]{{1,{LONGEST}}}$"},
+    },
+    "IfMatch": {
+        "name": "If-Match",
+        "in": "header",
+        "description": "The `ETag` that you read: if it is another one by now, nothing is changed and the answer is 412",
+        "schema": {"type": "string"},
+    },
+    "IfNoneMatch": {
+        "name": "If-None-Match",
+        "in": "header",
+        "description": "The `ETag` that you have: if it is still the same, the answer is 304 and empty",
+        "schema": {"type": "string"},
+    },
+}
+_SCHEMES: Final[Mapping[str, str]] = {
+    "account": "A member's token, from /api/v1/auth/login",
+    "api_key": "An API key, from /api/v1/users/me/api-keys; it works within its scopes",
+    "visitor": "A token of a website's visitor, from /api/v1/auth/visitor-token",
 }
 
 
@@ -59,7 +165,7 @@ def document(services: Iterable[Service], *, version: str, origin: str, dialect:
     schemas: Json = definitions.get("$defs", {})
     paths: dict[str, Json] = {}
     for e in endpoints:
-        paths.setdefault(e.path, {})[e.method.lower()] = _operation(e, refs, schemas)
+        paths.setdefault(e.path, {})[e.method.lower()] = _operation(e, refs, schemas, origin)
     for model in {e.query for e in endpoints if e.query}:
         schemas.pop(_name(refs[(model, "validation")]), None)
     native: Json = {
@@ -67,7 +173,7 @@ def document(services: Iterable[Service], *, version: str, origin: str, dialect:
         "info": {
             "title": "MachineAvatars API",
             "version": version,
-            "description": "Chatbots with text, a voice and a 3D face. Every refusal has the same envelope.",
+            "description": _OVERVIEW,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/", "description": "This server"}, {"url": origin}],
@@ -75,14 +181,11 @@ def document(services: Iterable[Service], *, version: str, origin: str, dialect:
         "paths": paths,
         "components": {
             "schemas": schemas,
-            "responses": {str(status): _error(text, refs) for status, text in _ERRORS.items()},
+            "headers": dict(_HEADERS),
+            "parameters": dict(_PARAMETERS),
+            "responses": {str(error.status): _error(error, text, refs) for error, text in _ERRORS},
             "securitySchemes": {
-                "bearer": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "bearerFormat": "JWT",
-                    "description": "From /api/v1/auth/login, or for a visitor from /api/v1/auth/visitor-token",
-                }
+                name: {"type": "http", "scheme": "bearer", "description": text} for name, text in _SCHEMES.items()
             },
         },
     }
@@ -93,43 +196,100 @@ def _name(ref: Json) -> str:
     return str(ref["$ref"]).rsplit("/", 1)[1]
 
 
-def _error(text: str, refs: Mapping[Any, Json]) -> Json:
-    schema = refs[(ErrorEnvelope, "serialization")]
-    return {"description": text, "headers": dict(_HEADERS), "content": {"application/json": {"schema": schema}}}
+def _headers(*names: str) -> Json:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
-def _operation(e: Endpoint, refs: Mapping[Any, Json], schemas: Json) -> Json:
-    content: Json = {"schema": refs[(e.returns, "serialization")]}
-    if response := e.examples.get("response"):
-        content["example"] = response
-    headers = dict(_HEADERS)
-    if e.etag:
-        headers["ETag"] = {"description": "Names this state of the resource", "schema": {"type": "string"}}
-    responses: Json = {
-        str(e.status): {"description": "Success", "headers": headers, "content": {"application/json": content}}
+def _codes(kind: type[ApiError], status: int) -> Iterator[str]:
+    """Every code that a refusal with this status may have."""
+    if kind.status == status:
+        yield kind.code
+    for inner in kind.__subclasses__():
+        yield from _codes(inner, status)
+
+
+def _error(error: ApiError, text: str, refs: Mapping[Any, Json]) -> Json:
+    status = error.status
+    codes = list(dict.fromkeys(_codes(ApiError, status)))
+    schema: Json = refs[(ErrorEnvelope, "serialization")]
+    more = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}.get(status, ())
+    if status == 429:
+        more_fields: Json = {
+            "retry_after": {"type": "integer", "description": "Seconds to wait"},
+            "limit": {"type": "integer", "description": "Requests that the window allows"},
+            "reset_at": {"type": "string", "format": "date-time"},
+        }
+        inner = {"type": "object", "properties": more_fields, "required": list(more_fields)}
+        schema = {"allOf": [schema, {"type": "object", "properties": {"error": inner}, "required": ["error"]}]}
+    shown = envelope(error, "req_abc123", _MOMENT)
+    return {
+        "description": f"{text}: {', '.join(f'`{code}`' for code in codes)}",
+        "x-codes": codes,
+        "headers": _headers(*_ALWAYS, *_COUNTED, *more),
+        "content": {"application/json": {"schema": schema, "example": shown}},
     }
+
+
+def _operation(e: Endpoint, refs: Mapping[Any, Json], schemas: Json, origin: str) -> Json:
+    responses: Json = {str(e.status): _success(e, refs, schemas)}
     if e.etag and e.method == "GET":
-        responses["304"] = {"description": "Not modified"}
+        responses["304"] = {"description": "Not modified", "headers": _headers(*_ALWAYS, "ETag")}
     for status in sorted(_statuses(e)):
         responses[str(status)] = {"$ref": f"#/components/responses/{status}"}
+    words = {error.status: text for error, text in _ERRORS}
     for status, model in e.others.items():
-        other = {"application/json": {"schema": refs[(model, "serialization")]}}
-        responses[str(status)] = {"description": _ERRORS[status], "headers": dict(_HEADERS), "content": other}
+        schema = refs[(model, "serialization")]
+        other = {"application/json": {"schema": schema, "example": example(schema, schemas)}}
+        responses[str(status)] = {"description": words[status], "headers": _headers(*_ALWAYS), "content": other}
+    request = _request(e, e.body, refs, schemas) if e.body else None
+    body = request["content"]["application/json"]["example"] if request else None
+    query = {p["name"]: example(p["schema"], schemas, p["name"]) for p in _query(e, refs, schemas) if p["required"]}
+    sample = Request.of(e.method, origin, e.path, query, guarded=not e.public, body=body)
     operation: Json = {
         "operationId": f"{e.service}.{e.name}",
         "tags": [e.service],
         "summary": e.summary,
-        "description": f"{e.description}\n\nFor: {', '.join(ROLES[r] for r in sorted(e.who))}.".strip(),
+        "description": _description(e),
         "x-roles": sorted(e.who),
-        "security": [] if e.public else [{"bearer": []}],
+        "security": _security(e),
         "parameters": _parameters(e, refs, schemas),
         "responses": responses,
+        "x-codeSamples": sample.samples(),
     }
     if e.deprecation:
         operation["deprecated"] = True
-    if e.body:
-        operation["requestBody"] = _request(e, e.body, refs, schemas)
+    if request:
+        operation["requestBody"] = request
     return operation
+
+
+def _description(e: Endpoint) -> str:
+    who = f"For: {', '.join(ROLES[role] for role in sorted(e.who))}."
+    scope = f" API keys need the scope `{e.scope}`." if "K" in e.who else ""
+    return f"{e.description}\n\n{who}{scope}".strip()
+
+
+def _security(e: Endpoint) -> list[Json]:
+    """Any one of these; an empty one means that nobody has to say who asks."""
+    names = {"V": "visitor", "K": "api_key", "P": ""}
+    wanted = {names.get(role, "account") for role in e.who}
+    return [] if wanted == {""} else [{name: []} if name else {} for name in sorted(wanted)]
+
+
+def _success(e: Endpoint, refs: Mapping[Any, Json], schemas: Json) -> Json:
+    schema = refs[(e.returns, "serialization")]
+    shown = e.examples.get("response") or example(schema, schemas)
+    names = [*_ALWAYS, *(_COUNTED if e.counted else ())]
+    if e.etag:
+        names.append("ETag")
+    if issubclass(e.returns, Page):
+        names.append("Link")
+    if e.method in ("POST", "PATCH"):
+        names.append("Idempotency-Replayed")
+    if e.deprecation:
+        names += ["Deprecation", "Sunset"]
+    content = {"application/json": {"schema": schema, "example": shown}}
+    return {"description": "Created" if e.status == 201 else "Success", "headers": _headers(*names), "content": content}
 
 
 def _statuses(e: Endpoint) -> set[int]:
@@ -155,29 +315,31 @@ def _parameters(e: Endpoint, refs: Mapping[Any, Json], schemas: Json) -> list[Js
             "name": name,
             "in": "path",
             "required": True,
-            "schema": {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,128}$"},
+            "schema": {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,128}$", "examples": [path_value(name)]},
         }
         for name in re.findall(r"{(\w+)}", e.path)
     ]
-    if e.query:
-        model = schemas[_name(refs[(e.query, "validation")])]
-        for name, schema in model["properties"].items():
-            parameter: Json = {
-                "name": name,
-                "in": "query",
-                "required": name in model.get("required", []),
-                "schema": schema,
-            }
-            if "description" in schema:
-                parameter["description"] = schema["description"]
-            if _is_list(schema):
-                parameter |= {"style": "form", "explode": False}
-            found.append(parameter)
+    found += _query(e, refs, schemas)
+    shared = ["RequestId", "ApiVersion"]
     if e.etag:
-        name = "If-None-Match" if e.method == "GET" else "If-Match"
-        found.append({"name": name, "in": "header", "required": False, "schema": {"type": "string"}})
+        shared.append("IfNoneMatch" if e.method == "GET" else "IfMatch")
     if e.method in ("POST", "PATCH"):
-        found.append(_IDEMPOTENCY_KEY)
+        shared.append("IdempotencyKey")
+    return found + [{"$ref": f"#/components/parameters/{name}"} for name in shared]
+
+
+def _query(e: Endpoint, refs: Mapping[Any, Json], schemas: Json) -> list[Json]:
+    if not e.query:
+        return []
+    model = schemas[_name(refs[(e.query, "validation")])]
+    found = []
+    for name, schema in model["properties"].items():
+        parameter: Json = {"name": name, "in": "query", "required": name in model.get("required", []), "schema": schema}
+        if "description" in schema:
+            parameter["description"] = schema["description"]
+        if _is_list(schema):
+            parameter |= {"style": "form", "explode": False}
+        found.append(parameter)
     return found
 
 
@@ -188,10 +350,9 @@ def _is_list(schema: Json) -> bool:
 def _request(e: Endpoint, body: type[BaseModel], refs: Mapping[Any, Json], schemas: Json) -> Json:
     ref = refs[(body, "validation")]
     model = schemas[_name(ref)]
-    plain: Json = {"schema": ref}
-    if example := e.examples.get("request"):
-        plain["example"] = example
-    content: Json = {"application/json": plain}
+    shown = e.examples.get("request")
+    shown = example(ref, schemas, whole=False) if shown is None else shown
+    content: Json = {"application/json": {"schema": ref, "example": shown}}
     if e.upload:
         file = {"type": "string", "format": "binary", "description": e.upload.description}
         form = {
@@ -202,59 +363,3 @@ def _request(e: Endpoint, body: type[BaseModel], refs: Mapping[Any, Json], schem
         }
         content["multipart/form-data"] = {"schema": form}
     return {"required": bool(model.get("required")), "content": content}
-
-
-def down(native: Json) -> Json:
-    """A 3.1 document as 3.0.3: null becomes `nullable`, `examples` become `example`, constants become enums."""
-    converted: Json = _down(native)
-    converted["openapi"] = "3.0.3"
-    converted["info"]["license"].pop("identifier", None)
-    return converted
-
-
-def _down(node: Any, *, names: bool = False) -> Any:
-    """`names` says that the keys of this object are names that someone chose, not words of JSON Schema."""
-    if isinstance(node, list):
-        return [_down(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    if names:
-        return {key: _down(value) for key, value in node.items()}
-    out: Json = {}
-    for key, value in node.items():
-        match key:
-            case "example" | "default" | "enum":
-                out[key] = value
-            case "examples" if isinstance(value, list):
-                out["example"] = value[0]
-            case "const":
-                out["enum"] = [value]
-            case "exclusiveMinimum" | "exclusiveMaximum" if not isinstance(value, bool):
-                out["minimum" if "Minimum" in key else "maximum"] = value
-                out[key] = True
-            case "prefixItems":
-                out["items"] = {"anyOf": _down(value)} if value else {}
-            case "propertyNames" | "contentMediaType":
-                pass
-            case "properties" | "schemas" | "patternProperties":
-                out[key] = _down(value, names=True)
-            case _:
-                out[key] = _down(value)
-    return _nullable(out)
-
-
-def _nullable(schema: Json) -> Json:
-    choices = schema.get("anyOf")
-    if isinstance(choices, list) and {"type": "null"} in choices:
-        rest = [c for c in choices if c != {"type": "null"}]
-        del schema["anyOf"]
-        if len(rest) == 1 and "$ref" not in rest[0]:
-            schema = {**rest[0], **schema}
-        else:
-            schema["allOf" if len(rest) == 1 else "anyOf"] = rest
-        schema["nullable"] = True
-        if "enum" in schema:
-            schema["enum"] = [*schema["enum"], None]
-    elif "$ref" in schema and len(schema) > 1:
-        schema["allOf"] = [{"$ref": schema.pop("$ref")}]
-    return schema

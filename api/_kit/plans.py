@@ -9,10 +9,10 @@ from api._kit.ports import Clock, Plan
 TABLE: Final = {
     plan.tier: plan
     for plan in (
-        Plan("free_trial", 60, 1_000, 10_000),
-        Plan("starter", 120, 5_000, 50_000),
-        Plan("professional", 300, 15_000, 200_000),
-        Plan("business", 600, 30_000, 500_000),
+        Plan("free_trial", 60, 1_000, 10_000, members=3),
+        Plan("starter", 120, 5_000, 50_000, members=5),
+        Plan("professional", 300, 15_000, 200_000, members=15),
+        Plan("business", 600, 30_000, 500_000, members=50),
         Plan("enterprise", None, None, None),
     )
 }

@@ -5,85 +5,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from api._kit.people import (
+    Account,
+    Accounts,
+    CannotOpen,
+    IdentitySecrets,
+    Invitation,
+    Keys,
+    Passwords,
+    Revocations,
+    SecondFactors,
+    Standing,
+    Vault,
+)
 from pipelines.engine import Answer
 from pipelines.ports import Bot, Clock, Conversation, Ids, Journal, Modality, UnknownConversation
 
 if TYPE_CHECKING:
-    from api._kit.auth import Role
+    from api._kit.store import Transaction
 
 AudioFormat = Literal["mp3", "opus", "wav"]
-
-
-class Passwords(Protocol):
-    """Slow hashing, kept off the event loop. Raises Unavailable when too many wait."""
-
-    async def hash(self, password: str) -> str: ...
-
-    async def verify(self, hashed: str | None, password: str) -> bool:
-        """False for a wrong password and, after the same time, for no hash at all."""
-        ...
-
-    def outdated(self, hashed: str) -> bool:
-        """Whether the hash was made with weaker parameters than today's."""
-        ...
-
-
-class CannotOpen(Exception):
-    """A sealed secret was sealed with a key that is gone, or elsewhere."""
-
-
-class Vault(Protocol):
-    """Seals secrets that are stored, and opens them again."""
-
-    def seal(self, text: str, context: str) -> str:
-        """`context` names what it is and whose, such as `llm.key:org_1`; it opens with the same context only."""
-        ...
-
-    def open(self, sealed: str, context: str) -> str:
-        """Raises CannotOpen."""
-        ...
-
-
-class Revocations(Protocol):
-    """Tokens that are refused before they expire."""
-
-    async def revoked(self, token_id: str, user_id: str, version: int) -> bool: ...
-
-    async def version(self, user_id: str) -> int:
-        """The version that this user's new tokens carry."""
-        ...
-
-    async def revoke_all(self, user_id: str, organization_id: str) -> None:
-        """Every token that this user holds dies at once; announced as `user.tokens_revoked`."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """A person as a member of one organisation."""
-
-    user_id: str
-    email: str
-    name: str
-    password_hash: str | None
-    organization_id: str
-    role: "Role"
-    capabilities: tuple[str, ...]
-    active: bool
-
-
-class Accounts(Protocol):
-    """People and their memberships, as signing in needs them."""
-
-    async def create(self, *, email: str, name: str, password_hash: str, organization_name: str) -> Account:
-        """A person who owns a new organisation. Raises DuplicateResource when the address is taken."""
-        ...
-
-    async def by_email(self, email: str) -> Account | None: ...
-
-    async def by_id(self, user_id: str, organization_id: str) -> Account | None: ...
-
-    async def set_password(self, user_id: str, password_hash: str) -> None: ...
 
 
 class Bots(Protocol):
@@ -307,6 +248,7 @@ class Plan:
     requests_per_minute: int | None
     requests_per_hour: int | None
     requests_per_day: int | None
+    members: int | None = None
 
 
 class Plans(Protocol):
@@ -336,15 +278,20 @@ __all__ = [
     "FetchLimits",
     "FetchProblem",
     "Fetched",
+    "IdentitySecrets",
     "Ids",
+    "Invitation",
     "Journal",
+    "Keys",
     "Media",
     "Modality",
     "Passwords",
     "Plan",
     "Plans",
     "Revocations",
+    "SecondFactors",
     "Speech",
+    "Standing",
     "StoredFile",
     "TooExpensive",
     "TurnEngine",

@@ -13,6 +13,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ForeignKey,
     Integer,
     String,
     Table,
@@ -45,7 +46,7 @@ mail_tokens = Table(
     "mail_tokens",
     metadata,
     Column("id", String(64), primary_key=True),
-    Column("user_id", String(64), nullable=False, index=True),
+    Column("user_id", String(64), ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("purpose", String(10), nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False, index=True),
@@ -53,7 +54,7 @@ mail_tokens = Table(
 second_factors = Table(
     "second_factors",
     metadata,
-    Column("user_id", String(64), primary_key=True),
+    Column("user_id", String(64), ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
     Column("sealed", Text, nullable=False),
     Column("active", Boolean, nullable=False),
     Column("last_step", BigInteger, nullable=False),
@@ -63,7 +64,7 @@ recovery_codes = Table(
     "recovery_codes",
     metadata,
     Column("id", String(64), primary_key=True),
-    Column("user_id", String(64), nullable=False, index=True),
+    Column("user_id", String(64), ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
 )
 identity_secrets = Table(
     "identity_secrets",
@@ -127,7 +128,9 @@ class Revocations:
     async def revoke_all(self, tx: Transaction, user_id: str) -> None:
         mine = token_versions.c.user_id == user_id
         more = update(token_versions).where(mine).values(version=token_versions.c.version + 1)
-        if not await tx.run(more) and not await tx.try_insert(insert(token_versions).values(user_id=user_id, version=1)):
+        if not await tx.run(more) and not await tx.try_insert(
+            insert(token_versions).values(user_id=user_id, version=1)
+        ):
             await tx.run(more)
         tx.record("user.tokens_revoked", {"user_id": user_id})
 
@@ -182,7 +185,9 @@ async def set_factor(tx: Transaction, user_id: str, sealed: str, codes: Sequence
         await tx.run(delete(table).where(table.c.user_id == user_id))
     row = insert(second_factors).values(user_id=user_id, sealed=sealed, active=False, last_step=0, created_at=now)
     await tx.run(row)
-    await tx.run(insert(recovery_codes).values([{"id": _recovery(user_id, code), "user_id": user_id} for code in codes]))
+    await tx.run(
+        insert(recovery_codes).values([{"id": _recovery(user_id, code), "user_id": user_id} for code in codes])
+    )
 
 
 async def use_step(tx: Transaction, user_id: str, step: int) -> bool:

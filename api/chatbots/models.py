@@ -11,9 +11,13 @@ from api._kit.values import Commas, Identifier, Input, LanguageTag, Name, Output
 Type = Literal["3d", "text", "voice"]
 Status = Literal["draft", "active", "paused", "maintenance", "trashed"]
 IdentityMode = Literal["off", "optional", "required"]
+Kind = Literal["bubble", "inline", "fullpage", "iframe", "react", "wordpress"]
 Origin = Annotated[str, Field(max_length=255, examples=["https://www.example.com"]), AfterValidator(normal)]
 Prompt = Annotated[str, StringConstraints(max_length=8_000)]
 Greeting = Annotated[str, StringConstraints(max_length=500)]
+Text = Annotated[str, StringConstraints(max_length=500)]
+TextKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.]{0,63}$")]
+Texts = Annotated[dict[TextKey, Text], Field(max_length=200)]
 Suggestion = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120)]
 
 
@@ -41,6 +45,7 @@ class Settings(Output):
     greeting: str = ""
     suggestions: list[str] = Field(default_factory=list)
     theme: Theme = Theme()
+    texts: dict[str, dict[str, str]] = Field(default_factory=dict, description="The widget's own sentences, by locale")
 
 
 class SettingsPatch(Input):
@@ -51,6 +56,9 @@ class SettingsPatch(Input):
     greeting: Greeting | None = None
     suggestions: list[Suggestion] | None = Field(None, max_length=6)
     theme: Theme | None = None
+    texts: Annotated[dict[LanguageTag, Texts], Field(max_length=30)] | None = Field(
+        None, examples=[{"en": {"open": "Ask us"}}]
+    )
 
 
 class NewChatbot(Input):
@@ -60,6 +68,7 @@ class NewChatbot(Input):
     language: LanguageTag = Field("en-US", examples=["en-US"])
     voice_id: Identifier | None = None
     purpose: str | None = Field(None, max_length=500)
+    template_id: Identifier | None = Field(None, description="A template of `/selection/options` to begin with")
 
 
 class ChatbotPatch(Input):
@@ -72,7 +81,7 @@ class ChatbotPatch(Input):
     languages: list[LanguageTag] | None = Field(None, max_length=20)
     purpose: str | None = Field(None, max_length=500)
     allowed_origins: list[Origin] | None = Field(None, max_length=50)
-    identity_mode: Literal["off"] | None = None
+    identity_mode: IdentityMode | None = None
     settings: SettingsPatch | None = None
 
 
@@ -85,6 +94,7 @@ class Chatbot(Output):
     language: str
     languages: list[str]
     purpose: str | None
+    template_id: str | None
     status: Status
     allowed_origins: list[str]
     identity_mode: IdentityMode
@@ -113,6 +123,24 @@ class Published(Output):
     diff_summary: list[str] = Field(description="Names of the fields that changed for visitors")
 
 
+class VersionQuery(PageQuery):
+    sort_by: Literal["created_at", "version"] = "version"
+
+
+class Version(Output):
+    version: int
+    author: str | None = Field(description="The member who published it")
+    note: str | None
+    created_at: Timestamp
+    changed: list[str] = Field(description="What differs from the version before it")
+    published: bool = Field(description="Whether visitors see this one")
+
+
+class Copy(Input):
+    name: Name | None = Field(None, description="The name of the copy; made of the original's when there is none")
+    include_knowledge: bool = Field(True, description="Whether the copy gets the questions and answers too")
+
+
 class Deleted(Output):
     id: str
     deleted: Literal[True] = True
@@ -120,12 +148,13 @@ class Deleted(Output):
 
 
 class EmbedQuery(Input):
-    kind: Literal["bubble", "inline", "fullpage"] = Field("bubble", description="How the widget sits on the page")
+    kind: Kind = Field("bubble", description="How the widget sits on the page")
 
 
 class Embed(Output):
     """What a website needs to show the chatbot."""
 
+    kind: Kind
     html: str
     html_pinned: str | None = Field(description="The same with this very build of the script, checked by the browser")
     npm: str | None

@@ -10,7 +10,7 @@ from api._kit.jobs import JobHandler, RunningJob
 from api._kit.store import PLATFORM, Database, deliveries, events, idempotency_keys, jobs
 from api._kit.values import milliseconds
 from api.auth.store import KEPT_MS as REVOCATION_MS
-from api.auth.store import revoked_tokens
+from api.auth.store import mail_tokens, revoked_tokens
 from api.chat.store import KEPT_MS as REPLY_MS
 from api.chat.store import replies
 from pipelines.ports import Clock
@@ -36,6 +36,7 @@ def outdated(database: Database, now: int) -> Outdated:
     done = jobs.c.status.in_(("succeeded", "failed", "cancelled"))
     return {
         "revoked_tokens": (revoked_tokens, revoked_tokens.c.expires_at < now - REVOCATION_MS),
+        "mail_tokens": (mail_tokens, mail_tokens.c.expires_at < now),
         "chat_replies": (replies, replies.c.created_at < now - REPLY_MS),
         "idempotency_keys": (idempotency_keys, idempotency_keys.c.created_at < now - milliseconds(ANSWER_SECONDS)),
         "events": (events, (events.c.created_at < now - EVENT_MS) & ~awaited),

@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 from aiohttp.test_utils import TestClient, TestServer
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from api._kit.auth import Tokens
 from api._kit.choices import Choices
@@ -17,14 +17,19 @@ from api._kit.endpoint import Deps
 from api._kit.events import ANY, Announcer, Event
 from api._kit.health import Vitals
 from api._kit.idempotency import Replays
+from api._kit.jobs import JobHandler
 from api._kit.limits import Limits
+from api._kit.mail import Mail
 from api._kit.plans import FixedPlans
 from api._kit.ports import Bot, Conversation
-from api._kit.store import PLATFORM
-from api.auth.store import Revocations
+from api._kit.store import PLATFORM, Tenant, jobs
+from api.auth import mails as auth_mails
+from api.auth.store import Factors, IdentitySecrets, Revocations
 from api.chatbots.store import BotParts, Bots
 from api.history.store import Journal
-from api.users.store import Accounts, organizations
+from api.users import mails as user_mails
+from api.users.keys import Keys
+from api.users.store import Accounts, organizations, users
 from pipelines.engine import Answer
 from pipelines.frames import OUTPUT_RATE, Cue, SpeechChunk, Viseme
 from pipelines.providers.base import Voice
@@ -111,6 +116,44 @@ class ScriptedEngine:
 
 
 @dataclass
+class Mailbox:
+    """Keeps mails instead of sending them."""
+
+    mails: list[Mail] = field(default_factory=list)
+
+    async def send(self, mail: Mail, *, id: str) -> None:
+        self.mails.append(mail)
+
+
+@dataclass
+class DueJob:
+    """A job's only run."""
+
+    row: dict[str, Any]
+    chatbot_id: str | None = None
+    request_id: str | None = None
+    attempt: int = 1
+
+    @property
+    def id(self) -> str:
+        return str(self.row["id"])
+
+    @property
+    def tenant(self) -> Tenant:
+        return self.row["organization_id"] or PLATFORM
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        return dict(self.row["payload"])
+
+    def cancelled(self) -> bool:
+        return False
+
+    async def progress(self, percent: int, counts: Any = None) -> None:
+        pass
+
+
+@dataclass
 class House:
     deps: Deps
     accounts: Accounts
@@ -120,6 +163,43 @@ class House:
     events: list[Event]
     client: TestClient[Any, Any]
     folder: Path
+    mailbox: "Mailbox"
+    handlers: dict[str, JobHandler]
+
+    async def mails(self) -> list[Mail]:
+        """Do the jobs that are due, and take what was sent out of the mailbox."""
+        due = (jobs.c.type.in_(self.handlers), jobs.c.status == "queued", jobs.c.run_at <= self.deps.now())
+        async with self.deps.database.uow(PLATFORM) as tx:
+            rows = await tx.all(select(jobs).where(*due).order_by(jobs.c.id))
+            await tx.run(update(jobs).where(*due).values(status="succeeded"))
+            await tx.commit()
+        for row in rows:
+            await self.handlers[row["type"]](DueJob(row))
+        taken, self.mailbox.mails = self.mailbox.mails, []
+        return taken
+
+    async def token(self, kind: str) -> str:
+        """What the link of the only mail of this kind carries."""
+        (found,) = [mail.link for mail in await self.mails() if f"#{kind}=" in mail.link]
+        return found.rpartition("=")[2]
+
+    async def verified(self, email: str = "user@example.com", *, tier: str = "enterprise") -> dict[str, str]:
+        """An owner whose address is confirmed."""
+        headers = await self.owner(email, tier=tier)
+        async with self.deps.database.uow(PLATFORM) as tx:
+            await tx.run(update(users).where(users.c.email == email).values(email_verified=True))
+            await tx.commit()
+        return headers
+
+    async def joined(self, owner: dict[str, str], email: str, role: str = "viewer", **more: Any) -> dict[str, str]:
+        """Someone who was invited by a verified owner, has joined and signed in."""
+        await self.mails()
+        body = {"email": email, "role": role, **more}
+        await self.json("POST", "/api/v1/users/invite", 201, headers=owner, json=body)
+        token = await self.token("invite")
+        person = {"email": email, "password": PASSWORD, "name": "Grace", "accept_terms": True, "invite_token": token}
+        await self.json("POST", "/api/v1/auth/register", 201, json=person)
+        return await self.login(email)
 
     async def register(self, email: str = "user@example.com", name: str = "Ada", *, tier: str = "enterprise") -> str:
         """A new owner's id. The organisation has a tier without limits unless another is given."""
@@ -172,6 +252,15 @@ class House:
         )
         return {**bearer(grant["access_token"]), "Origin": SITE}
 
+    async def api_key(self, headers: dict[str, str], *scopes: str, **more: Any) -> str:
+        """The id of a new API key."""
+        return str((await self.key(headers, *scopes, **more))["id"])
+
+    async def key(self, headers: dict[str, str], *scopes: str, **more: Any) -> Any:
+        """A new API key, as it is shown once."""
+        body = {"name": "Our website", "scopes": scopes or ["users:read"], **more}
+        return await self.json("POST", "/api/v1/users/me/api-keys", 201, headers=headers, json=body)
+
     async def job(self, headers: dict[str, str]) -> str:
         """The id of a job of this caller's organisation, which nobody does."""
         caller = await self.deps.tokens.verify(headers["Authorization"].split()[1])
@@ -207,7 +296,7 @@ async def build(
     database = db.connect(url, announce=announcer.announce, clock=clock, ids=ids)
     passwords, box, egress = Argon2Passwords(memory_kib=64, time_cost=1), RlimitedBox(), GuardedEgress()
     speech = SpeechFiles(box)
-    revocations = Revocations(database, clock=clock)
+    revocations, vault, mailbox = Revocations(database, clock=clock), AesVault([KEY]), Mailbox()
     choices = Choices(
         frozenset({"avatar_female_01", "avatar_plain"}),
         Voices([VOICE], "tone"),
@@ -224,9 +313,12 @@ async def build(
         database=database,
         tokens=Tokens([KEY], clock=clock, ids=ids, revocations=revocations),
         passwords=passwords,
-        vault=AesVault([KEY]),
+        vault=vault,
         revocations=revocations,
         accounts=accounts,
+        keys=Keys(database, clock=clock),
+        factors=Factors(database),
+        identities=IdentitySecrets(database, vault, clock=clock),
         bots=Bots(database, choices),
         parts=BotParts(clock),
         conversations=journal,
@@ -249,7 +341,12 @@ async def build(
     client = TestClient(TestServer(app), trace_configs=[trace])
     await client.start_server()
     try:
-        yield House(deps, accounts, engine, clock, announcer, events, client, folder)
+        handlers = {
+            auth_mails.JOB: auth_mails.mailing(database, accounts, mailbox, clock=clock, origin=ORIGIN),
+            user_mails.JOB: user_mails.mailing(database, mailbox, origin=ORIGIN),
+            user_mails.PURGE: user_mails.purging(database),
+        }
+        yield House(deps, accounts, engine, clock, announcer, events, client, folder, mailbox, handlers)
     finally:
         await client.close()
         await database.close()

@@ -174,7 +174,9 @@ async def test_a_token_that_another_process_revoked_is_thrown_out_while_it_talks
         elsewhere = db.connect(f"sqlite+aiosqlite:///{tmp_path / 'machineavatars.db'}")
         try:
             revocations = Revocations(elsewhere, clock=SystemClock())
-            await revocations.revoke_all(principal.user_id, principal.organization_id)
+            async with elsewhere.uow(principal.organization_id) as tx:
+                await revocations.revoke_all(tx, principal.user_id)
+                await tx.commit()
         finally:
             await elsewhere.close()
         assert not chat.of("bye")

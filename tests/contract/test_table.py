@@ -14,7 +14,7 @@ from tests.contract.house import House
 
 TABLE = table()
 GUARDED = [e for e in TABLE if not e.public]
-WRITING = [e for e in TABLE if e.method in ("POST", "PUT", "PATCH")]
+WRITING = [e for e in TABLE if e.method in ("POST", "PUT", "PATCH") or e.body]
 READING = [e for e in TABLE if e.method == "GET"]
 ADDRESSED = [e for e in GUARDED if "{" in e.path]
 WITH_BOT = [e for e in GUARDED if e.body and "chatbot_id" in e.body.model_fields]
@@ -22,6 +22,14 @@ BODIES: dict[str, dict[str, object]] = {
     "history.feedback": {"rating": "up"},
     "auth.register": {"email": "b@example.com", "password": "x" * 12, "name": "B", "accept_terms": True},
     "auth.login": {"email": "user@example.com", "password": "wrong"},
+    "auth.verify_email": {"token": "none"},
+    "auth.forgot_password": {"email": "user@example.com"},
+    "auth.reset_password": {"token": "none", "new_password": "x" * 12},
+    "auth.mfa_setup": {"password": "wrong"},
+    "auth.mfa_verify": {"code": "000000"},
+    "users.invite": {"email": "c@example.com", "role": "viewer"},
+    "users.leave": {"password": "wrong"},
+    "users.make_api_key": {"name": "A key", "scopes": ["users:read"]},
 }
 
 
@@ -32,6 +40,7 @@ def named(endpoints: list[Endpoint]) -> list[object]:
 def address(endpoint: Endpoint, **ids: str) -> str:
     """The path with ids of things that there are not, unless given."""
     names = {"chatbot_id": "cb_none", "conversation_id": "conv_none", "message_id": "msg_none", "job_id": "job_none"}
+    names |= {"user_id": "user_none", "key_id": "key_none"}
     return endpoint.path.format(**(names | ids))
 
 
@@ -177,6 +186,8 @@ async def test_what_belongs_to_another_organisation_is_not_there(house: House, e
         "conversation_id": said["conversation_id"],
         "message_id": said["message_id"],
         "job_id": await house.job(theirs),
+        "user_id": (await house.json("GET", "/api/v1/users/me", 200, headers=theirs))["id"],
+        "key_id": await house.api_key(theirs),
     }
     mine = await house.owner("other@example.com")
     given = body(endpoint) | ({"chatbot_id": bot["id"]} if endpoint in WITH_BOT else {})
@@ -225,6 +236,10 @@ def test_only_the_listed_doors_are_open_to_everyone() -> None:
         "/health/ready",
         "/api/v1/auth/register",
         "/api/v1/auth/login",
+        "/api/v1/auth/verify-email",
+        "/api/v1/auth/forgot-password",
+        "/api/v1/auth/reset-password",
+        "/api/v1/auth/mfa/verify",
         "/api/v1/auth/visitor-token",
         "/api/v1/chatbots/{chatbot_id}/config",
     }

@@ -9,6 +9,7 @@ import pytest
 
 from api._kit.auth import LEEWAY, LIFETIME, SESSION, Principal, Tokens
 from api._kit.errors import Unauthenticated
+from api._kit.ports import Standing
 from server.infra.clock import Ids
 from tests.contract.house import HandClock
 
@@ -22,13 +23,15 @@ class Remembered:
         self.ids: set[str] = set()
         self.versions: dict[str, int] = {}
 
-    async def revoked(self, token_id: str, user_id: str, version: int) -> bool:
-        return token_id in self.ids or version < self.versions.get(user_id, 0)
+    async def standing(self, token_id: str, session: str, user_id: str, version: int) -> Standing:
+        if session in self.ids or version < self.versions.get(user_id, 0):
+            return "revoked"
+        return "exchanged" if token_id in self.ids else "good"
 
     async def version(self, user_id: str) -> int:
         return self.versions.get(user_id, 0)
 
-    async def revoke_all(self, user_id: str, organization_id: str) -> None:
+    def revoke_all(self, user_id: str) -> None:
         self.versions[user_id] = self.versions.get(user_id, 0) + 1
 
 
@@ -146,7 +149,7 @@ async def test_a_revoked_token_is_refused(tokens: Tokens, revocations: Remembere
 
 async def test_all_of_a_persons_tokens_can_be_refused(tokens: Tokens, revocations: Remembered) -> None:
     token = member(tokens)
-    await revocations.revoke_all("user_1", "org_1")
+    revocations.revoke_all("user_1")
     with pytest.raises(Unauthenticated):
         await tokens.verify(token)
 
