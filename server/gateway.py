@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -24,6 +24,7 @@ from api.maintenance.service import maintenance
 from api.selection.service import selection
 from api.users.service import users
 from server.middleware import middlewares
+from server.proxy import Row, passing
 
 SERVICES: Final = (auth, users, chatbots, selection, maintenance, chat_3d, chat_text, chat_voice, history)
 """The catalogue's rows that this process serves."""
@@ -94,12 +95,22 @@ def application(
     files: Files | None = None,
     trusted_proxies: int = 0,
     demo_chatbot: str | None = None,
+    elsewhere: Collection[Row] = (),
+    alone: bool = False,
 ) -> web.Application:
-    """The whole HTTP side. Sockets and metrics are attached to it by the caller."""
+    """The whole HTTP side. Sockets and metrics are attached to it by the caller.
+
+    Rows that are `elsewhere` are passed on to; a process that serves some rows `alone` has no pages and files.
+    """
     app = web.Application(middlewares=middlewares(deps, trusted_proxies=trusted_proxies), client_max_size=LARGEST_BODY)
-    app.add_routes(routes((system, *services), deps))
+    names = {row.name for row in elsewhere}
+    app.add_routes(routes((system, *(service for service in services if service.name not in names)), deps))
+    for row in elsewhere:
+        app.router.add_route("*", f"/api/v1/{row.name}/{{path:.*}}", row.forward)
+    app.middlewares.insert(1, passing(elsewhere))
     _documents(app, deps, services)
-    _files(app, deps, files or Files(), demo_chatbot)
+    if not alone:
+        _files(app, deps, files or Files(), demo_chatbot)
     return app
 
 

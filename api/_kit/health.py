@@ -42,6 +42,7 @@ class Vitals:
     def __init__(self, clock: Clock, version: str, services: tuple[str, ...] = ()) -> None:
         self._clock, self._started = clock, clock.monotonic()
         self._probes: dict[str, Probe] = {}
+        self._elsewhere: dict[str, Callable[[], Condition]] = {}
         self.version, self.services = version, services
         self.ready = False
         self.draining = False
@@ -52,6 +53,10 @@ class Vitals:
 
     def watch(self, part: str, probe: Probe) -> None:
         self._probes[part] = probe
+
+    def elsewhere(self, service: str, condition: Callable[[], Condition]) -> None:
+        """A service that other processes serve, and how they are."""
+        self._elsewhere[service] = condition
 
     async def parts(self) -> Mapping[str, Condition]:
         """Ask every part at once; one that does not answer in a second is unavailable."""
@@ -68,11 +73,14 @@ class Vitals:
     async def report(self) -> ServerHealth:
         parts = await self.parts()
         database = parts.get("database", "ok")
-        worst: Condition = "ok" if all(c == "ok" for c in parts.values()) and self.serving else "degraded"
+        services = dict.fromkeys(self.services, database)
+        services |= {name: condition() for name, condition in self._elsewhere.items()}
+        well = all(condition == "ok" for condition in (*parts.values(), *services.values()))
+        worst: Condition = "ok" if well and self.serving else "degraded"
         return ServerHealth(
             status=worst if database != "unavailable" else "unavailable",
             version=self.version,
             uptime_s=int(self._clock.monotonic() - self._started),
-            services=dict.fromkeys(self.services, database),
+            services=services,
             parts=dict(parts),
         )
