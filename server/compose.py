@@ -24,6 +24,7 @@ from api._kit.store import Database
 from api._kit.values import milliseconds
 from api.auth import mails as auth_mails
 from api.auth.store import Factors, IdentitySecrets, Revocations
+from api.chatbots.drafts import Drafts
 from api.chatbots.store import BotParts, Bots
 from api.history.store import Journal
 from api.users import mails as user_mails
@@ -170,6 +171,7 @@ async def house(settings: Settings, providers: Providers | None = None) -> Async
             identities=IdentitySecrets(database, vault, clock=clock),
             bots=bots,
             parts=BotParts(clock),
+            drafts=Drafts(choices, clock),
             conversations=journal,
             engine=engine,
             speech=speech,

@@ -22,6 +22,7 @@ from api._kit.ports import (
     Box,
     Clock,
     Conversations,
+    Drafts,
     Egress,
     IdentitySecrets,
     Ids,
@@ -82,6 +83,7 @@ class Deps:
     identities: IdentitySecrets
     bots: Bots
     parts: BotParts
+    drafts: Drafts
     conversations: Conversations
     engine: TurnEngine
     speech: Speech

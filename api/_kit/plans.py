@@ -9,10 +9,30 @@ from api._kit.ports import Clock, Plan
 TABLE: Final = {
     plan.tier: plan
     for plan in (
-        Plan("free_trial", 60, 1_000, 10_000, members=3),
-        Plan("starter", 120, 5_000, 50_000, members=5),
-        Plan("professional", 300, 15_000, 200_000, members=15),
-        Plan("business", 600, 30_000, 500_000, members=50),
+        Plan("free_trial", 60, 1_000, 10_000, members=3, chatbots=5, sources=50, messages=1_000, voice_minutes=60),
+        Plan("starter", 120, 5_000, 50_000, members=5, chatbots=10, sources=200, messages=5_000, voice_minutes=300),
+        Plan(
+            "professional",
+            300,
+            15_000,
+            200_000,
+            members=15,
+            chatbots=25,
+            sources=1_000,
+            messages=25_000,
+            voice_minutes=1_500,
+        ),
+        Plan(
+            "business",
+            600,
+            30_000,
+            500_000,
+            members=50,
+            chatbots=100,
+            sources=5_000,
+            messages=100_000,
+            voice_minutes=6_000,
+        ),
         Plan("enterprise", None, None, None),
     )
 }

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from api._kit.checklist import Draft, Installed
 from api._kit.people import (
     Account,
     Accounts,
@@ -40,6 +41,43 @@ class Bots(Protocol):
 
     async def origin_known(self, origin: str) -> bool:
         """Whether any chatbot allows this website."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What was published, when (milliseconds since the epoch), and the names of what changed for visitors."""
+
+    version: int
+    published_at: int
+    changed: tuple[str, ...]
+
+
+class Drafts(Protocol):
+    """Chatbots as their owners edit them."""
+
+    @property
+    def installed(self) -> Installed: ...
+
+    async def find(self, tx: "Transaction", chatbot_id: str) -> Draft | None:
+        """The organisation's own chatbot with this id, unless it is in the trash."""
+        ...
+
+    async def change(self, tx: "Transaction", chatbot_id: str, values: Mapping[str, Any]) -> None:
+        """Put these values into the draft; `settings` are those that change. Raises NotFound, DuplicateResource,
+        InvalidFormat."""
+        ...
+
+    async def publish(
+        self,
+        tx: "Transaction",
+        chatbot_id: str,
+        *,
+        version: int | None = None,
+        note: str | None = None,
+        author: str | None = None,
+    ) -> Release:
+        """Show the draft to visitors, or go back to a `version`. Raises NotFound and Conflict."""
         ...
 
 
@@ -249,6 +287,11 @@ class Plan:
     requests_per_hour: int | None
     requests_per_day: int | None
     members: int | None = None
+    chatbots: int | None = None
+    sources: int | None = None
+    messages: int | None = None
+    """A calendar month, like the minutes."""
+    voice_minutes: int | None = None
 
 
 class Plans(Protocol):
@@ -273,6 +316,7 @@ __all__ = [
     "Clock",
     "Conversation",
     "Conversations",
+    "Drafts",
     "Egress",
     "FetchFailed",
     "FetchLimits",
@@ -288,6 +332,7 @@ __all__ = [
     "Passwords",
     "Plan",
     "Plans",
+    "Release",
     "Revocations",
     "SecondFactors",
     "Speech",

@@ -1,25 +1,26 @@
 """Chatbot creation: drafts, publishing, and what a website needs to show a chatbot."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any, Final
 
 from api._kit.choices import DEFAULT_AVATAR
 from api._kit.endpoint import Ctx, Deps, Reply, Service
 from api._kit.errors import (
     ChatbotUnavailable,
-    Conflict,
     DuplicateResource,
     InvalidFormat,
     NotFound,
     OriginNotAllowed,
     Problem,
+    QuotaExceeded,
 )
 from api._kit.http import etag_of
 from api._kit.origins import admits
 from api._kit.paging import Page, pagination
 from api._kit.store import PLATFORM, Row, Transaction
-from api.chatbots import store
+from api._kit.templates import PURPOSES, TEMPLATES
+from api.chatbots import embedding, store
+from api.chatbots.drafts import check_choices
 from api.chatbots.models import (
     AvatarRef,
     BootConfig,
@@ -27,6 +28,7 @@ from api.chatbots.models import (
     ChatbotPatch,
     ChatbotQuery,
     Consent,
+    Copy,
     Deleted,
     Embed,
     EmbedQuery,
@@ -35,12 +37,15 @@ from api.chatbots.models import (
     Publication,
     Published,
     Settings,
+    Version,
+    VersionQuery,
     VoiceRef,
 )
 
 chatbots = Service("chatbots", 8003, "Create Chatbot", "chatbot creation")
 
 TRASH_DAYS: Final = 7
+COPIES: Final = 99
 _DAY_MS: Final = 86_400_000
 _EXAMPLES: Final = {
     "request": {"name": "Support Bot", "type": "3d", "avatar_id": "avatar_female_01", "language": "en-US"}
@@ -52,7 +57,11 @@ _EXAMPLES: Final = {
 async def create(ctx: Ctx, body: NewChatbot) -> Chatbot:
     """Make a chatbot, as a draft."""
     deps, now = ctx.deps, ctx.deps.now()
-    _check_choices(deps, body.avatar_id, body.voice_id)
+    check_choices(deps.choices, body.avatar_id, body.voice_id)
+    template = TEMPLATES.get(body.template_id or "")
+    if body.template_id is not None and template is None:
+        text = f"There is no such template; there are: {', '.join(TEMPLATES)}."
+        raise InvalidFormat(text, fields=[Problem("template_id", "INVALID_FORMAT", text)])
     avatar = body.avatar_id or (DEFAULT_AVATAR if body.type == "3d" else None)
     speaking = body.type != "text" and deps.choices.voices.known(body.language)
     row: Row = {
@@ -63,23 +72,53 @@ async def create(ctx: Ctx, body: NewChatbot) -> Chatbot:
         "voice_id": body.voice_id or (deps.choices.voice_for(body.language, avatar) if speaking else None),
         "language": body.language,
         "languages": [body.language],
-        "purpose": body.purpose,
+        "purpose": body.purpose or (PURPOSES[template.purpose] if template else None),
         "status": "draft",
         "identity_mode": "off",
-        "settings": {},
+        "settings": template.settings(body.name) if template else {},
         "parts": {},
-        "template_id": None,
+        "template_id": template.id if template else None,
         "published_version": None,
         "created_by": ctx.caller.user_id,
         "created_at": now,
         "updated_at": now,
     }
     async with deps.database.uow(ctx.tenant) as tx:
-        if not await store.create(tx, row):
-            raise DuplicateResource("There is already a chatbot with this name.")
-        tx.record("chatbot.created", {"chatbot_id": row["id"], "name": row["name"], "type": row["type"]})
+        await _room(ctx, tx)
+        await _keep(tx, row)
         await tx.commit()
     return _chatbot(deps, row, [])
+
+
+async def _room(ctx: Ctx, tx: Transaction) -> None:
+    """Raises QuotaExceeded when the plan has no room for another chatbot."""
+    plan = await ctx.deps.plans.of(ctx.tenant)
+    used = await store.count(tx)
+    if plan.chatbots is not None and used >= plan.chatbots:
+        raise QuotaExceeded(
+            f"Your plan has room for {plan.chatbots} chatbots.",
+            limit=plan.chatbots,
+            used=used,
+            upgrade_url=f"{ctx.deps.origin}/api/v1/payment/plans",
+        )
+
+
+async def _keep(tx: Transaction, row: Row) -> None:
+    """Raises DuplicateResource."""
+    new = {name: value for name, value in row.items() if name != "organization_id"}
+    if not await store.create(tx, new):
+        raise DuplicateResource("There is already a chatbot with this name.")
+    tx.record("chatbot.created", {"chatbot_id": row["id"], "name": row["name"], "type": row["type"]})
+
+
+async def _free_name(tx: Transaction, name: str) -> str:
+    """`name (copy)`, or with a number when that is taken too."""
+    for number in range(1, COPIES + 1):
+        suffix = " (copy)" if number == 1 else f" (copy {number})"
+        copy = f"{name[: 120 - len(suffix)]}{suffix}"
+        if not await store.name_taken(tx, copy, besides=""):
+            return copy
+    raise DuplicateResource("There are too many copies of this chatbot; please name the new one.")
 
 
 @chatbots.get("", name="list", who="M,K", query=ChatbotQuery, returns=Page[Chatbot])
@@ -103,25 +142,13 @@ async def get(ctx: Ctx) -> Chatbot:
 async def change(ctx: Ctx, body: ChatbotPatch) -> Chatbot:
     """Change a chatbot's draft."""
     deps = ctx.deps
-    _check_choices(deps, body.avatar_id, body.voice_id)
-    given = body.model_dump(exclude_unset=True, exclude={"allowed_origins", "settings"})
-    values = {k: v for k, v in given.items() if v is not None or k in ("purpose", "voice_id", "avatar_id")}
+    values = body.model_dump(exclude_unset=True, exclude={"settings"})
+    if body.settings is not None:
+        values["settings"] = body.settings.model_dump(exclude_none=True)
     async with deps.database.uow(ctx.tenant) as tx:
         before = await _read(ctx, tx)
         ctx.expect(etag_of(before))
-        if body.name is not None and await store.name_taken(tx, body.name, besides=before.id):
-            raise DuplicateResource("There is already a chatbot with this name.")
-        if values.get("avatar_id", "") is None and before.type == "3d":
-            values["avatar_id"] = DEFAULT_AVATAR
-        if body.settings is not None:
-            kept = before.settings.model_dump(exclude_defaults=True)
-            values["settings"] = kept | body.settings.model_dump(exclude_none=True)
-            if body.settings.prompt is not None:
-                await deps.parts.set(tx, before.id, "prompt", None)
-        if body.allowed_origins is not None:
-            await store.set_origins(tx, before.id, body.allowed_origins)
-        await store.change(tx, before.id, {**values, "updated_at": deps.now()})
-        tx.record("chatbot.updated", {"chatbot_id": before.id, "changed": sorted(body.model_fields_set)})
+        await deps.drafts.change(tx, before.id, values)
         after = await _read(ctx, tx)
         await tx.commit()
     return after
@@ -142,24 +169,48 @@ async def delete(ctx: Ctx) -> Deleted:
 @chatbots.post("/{chatbot_id}/publish", who="E", body=Publication, returns=Published, errors=(409,))
 async def publish(ctx: Ctx, body: Publication) -> Published:
     """Show the draft to visitors, or go back to an older version."""
+    author = ctx.caller.user_id
+    async with ctx.deps.database.uow(ctx.tenant) as tx:
+        released = await ctx.deps.drafts.publish(
+            tx, ctx.path["chatbot_id"], version=body.version, note=body.note, author=author
+        )
+        await tx.commit()
+    return Published(version=released.version, published_at=released.published_at, diff_summary=list(released.changed))
+
+
+@chatbots.get("/{chatbot_id}/versions", who="M", query=VersionQuery, returns=Page[Version])
+async def versions(ctx: Ctx, query: VersionQuery) -> Page[Version]:
+    """What was published, newest first."""
+    async with ctx.deps.database.view(ctx.tenant) as tx:
+        row = await _row(ctx, tx)
+        rows, total = await store.page_of_versions(tx, query, row["id"])
+    data = [Version(published=kept["version"] == row["published_version"], **kept) for kept in rows]
+    return Page[Version](data=data, pagination=pagination(query, total))
+
+
+@chatbots.post("/{chatbot_id}/duplicate", who="E", body=Copy, returns=Chatbot, status=201, errors=(409,))
+async def duplicate(ctx: Ctx, body: Copy) -> Chatbot:
+    """Make a draft that is like this chatbot's draft. No website may show it yet."""
     deps, now = ctx.deps, ctx.deps.now()
     async with deps.database.uow(ctx.tenant) as tx:
-        row = await _row(ctx, tx)
-        if row["status"] == "maintenance":
-            raise Conflict("The chatbot is under maintenance.", details="status is maintenance")
-        before = await store.snapshot(tx, row["id"], row["published_version"] or 0)
-        if body.version is None:
-            version, shown = await store.keep_snapshot(tx, row, note=body.note, author=ctx.caller.user_id, now=now)
-        else:
-            older = await store.snapshot(tx, row["id"], body.version)
-            if older is None:
-                raise NotFound(f"There is no version {body.version}.")
-            version, shown = body.version, older["snapshot"]
-        await store.change(tx, row["id"], {"published_version": version, "status": "active", "updated_at": now})
-        tx.record("chatbot.published", {"chatbot_id": row["id"], "version": version})
+        original = await _row(ctx, tx)
+        await _room(ctx, tx)
+        settings = dict(original["settings"])
+        if not body.include_knowledge:
+            settings.pop("examples", None)
+        row = original | {
+            "id": deps.ids.new("cb"),
+            "name": body.name or await _free_name(tx, original["name"]),
+            "status": "draft",
+            "settings": settings,
+            "published_version": None,
+            "created_by": ctx.caller.user_id,
+            "created_at": now,
+            "updated_at": now,
+        }
+        await _keep(tx, row)
         await tx.commit()
-    changed = store.changed(before["snapshot"] if before else {}, shown)
-    return Published(version=version, published_at=now, diff_summary=changed)
+    return _chatbot(deps, row, [])
 
 
 @chatbots.get("/{chatbot_id}/embed", who="M", query=EmbedQuery, returns=Embed)
@@ -167,17 +218,9 @@ async def embed(ctx: Ctx, query: EmbedQuery) -> Embed:
     """What to put on a website: the tag, and the headers for pages with a content security policy."""
     async with ctx.deps.database.view(ctx.tenant) as tx:
         bot = await _read(ctx, tx)
-    origin, widget = ctx.deps.origin, ctx.deps.widget
-    mode = "" if query.kind == "bubble" else f' data-mode="{query.kind}"'
-    rest = f'data-chatbot-id="{escape(bot.id)}"{mode} async></script>'
-    pinned = widget and f'<script src="{origin}{widget.path}" integrity="{widget.integrity}" crossorigin {rest}'
-    return Embed(
-        html=f'<script src="{origin}/widget.js" {rest}',
-        html_pinned=pinned,
-        npm=None,
-        csp=_csp(origin),
-        sri=widget.integrity if widget else None,
-        allowed_origins=bot.allowed_origins,
+    deps = ctx.deps
+    return embedding.embed(
+        query.kind, bot.id, bot.name, origin=deps.origin, widget=deps.widget, allowed=bot.allowed_origins
     )
 
 
@@ -202,7 +245,7 @@ async def config(ctx: Ctx) -> Reply:
         language=bot.language,
         languages=shown["languages"],
         theme=settings.theme,
-        texts={},
+        texts=settings.texts,
         greeting=bot.greeting or None,
         suggestions=settings.suggestions,
         avatar=_avatar(deps, bot.avatar_id) if bot.type == "3d" and bot.avatar_id else None,
@@ -244,6 +287,7 @@ def _chatbot(deps: Deps, row: Mapping[str, Any], origins: Sequence[str]) -> Chat
         language=row["language"],
         languages=row["languages"],
         purpose=row["purpose"],
+        template_id=row["template_id"],
         status=row["status"],
         allowed_origins=list(origins),
         identity_mode=row["identity_mode"],
@@ -253,29 +297,3 @@ def _chatbot(deps: Deps, row: Mapping[str, Any], origins: Sequence[str]) -> Chat
         created_at=row["created_at"],
         updated_at=row["updated_at"],
     )
-
-
-def _check_choices(deps: Deps, avatar_id: str | None, voice_id: str | None) -> None:
-    for field, value, known in (
-        ("avatar_id", avatar_id, deps.choices.avatars),
-        ("voice_id", voice_id, deps.choices.voice_ids),
-    ):
-        if value is not None and value not in known:
-            text = f"{field} is not installed here; there are: {', '.join(sorted(known)) or 'none'}."
-            raise InvalidFormat(text, fields=[Problem(field, "INVALID_FORMAT", text)])
-
-
-def _csp(origin: str) -> dict[str, str]:
-    """The widget loads its script, data, pictures and sound from one origin; models and textures pass through blobs."""
-    socket = origin.replace("http", "ws", 1)
-    directives = {
-        "script-src": f"'self' {origin} 'wasm-unsafe-eval'",
-        "connect-src": f"'self' {origin} {socket} blob:",
-        "img-src": f"'self' {origin} blob: data:",
-        "media-src": f"'self' {origin} blob:",
-        "worker-src": f"'self' {origin} blob:",
-    }
-    return {
-        "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in directives.items()),
-        "Permissions-Policy": "microphone=(self)",
-    }

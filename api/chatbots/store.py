@@ -23,7 +23,7 @@ from api._kit.choices import Choices
 from api._kit.errors import NotFound
 from api._kit.store import PLATFORM, Database, Row, Transaction, metadata
 from api._kit.values import milliseconds
-from api.chatbots.models import ChatbotQuery
+from api.chatbots.models import ChatbotQuery, VersionQuery
 from pipelines.ports import Bot, Clock, ModelChoice
 from pipelines.providers.base import ChatMessage
 
@@ -168,6 +168,18 @@ async def keep_snapshot(
     return version, kept
 
 
+async def page_of_versions(tx: Transaction, query: VersionQuery, chatbot_id: str) -> tuple[list[Row], int]:
+    kept = versions.c
+    columns = (kept.version, kept.author, kept.note, kept.created_at, kept.changed)
+    statement = tx.select(versions, *columns).where(kept.chatbot_id == chatbot_id)
+    return await tx.page(statement, query, table=versions, search=(kept.note,), tie=kept.version)
+
+
+async def count(tx: Transaction) -> int:
+    """How many chatbots the organisation has."""
+    return int(await tx.scalar(tx.select(chatbots, func.count()).where(chatbots.c.status != "trashed")) or 0)
+
+
 def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """The names of what differs between two snapshots: fields, `settings.` and a setting's name, names of parts."""
     old, new = _flat(before), _flat(after)
@@ -241,8 +253,7 @@ class Bots:
 
     async def count(self, organization_id: str) -> int:
         async with self._database.view(organization_id) as tx:
-            live = tx.select(chatbots, func.count()).where(chatbots.c.status != "trashed")
-            return int(await tx.scalar(live) or 0)
+            return await count(tx)
 
     async def origin_known(self, origin: str) -> bool:
         async with self._database.view(PLATFORM) as tx:

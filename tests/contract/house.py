@@ -25,6 +25,7 @@ from api._kit.ports import Bot, Conversation
 from api._kit.store import PLATFORM, Tenant, jobs
 from api.auth import mails as auth_mails
 from api.auth.store import Factors, IdentitySecrets, Revocations
+from api.chatbots.drafts import Drafts
 from api.chatbots.store import BotParts, Bots
 from api.history.store import Journal
 from api.users import mails as user_mails
@@ -321,6 +322,7 @@ async def build(
         identities=IdentitySecrets(database, vault, clock=clock),
         bots=Bots(database, choices),
         parts=BotParts(clock),
+        drafts=Drafts(choices, clock),
         conversations=journal,
         engine=engine,
         speech=speech,

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from api.chatbots import store
 from tests.contract.house import ORIGIN, SITE, House
 
 
@@ -279,3 +280,103 @@ async def test_of_two_ways_to_write_the_prompt_the_last_one_counts(house: House)
     body = {"settings": {"prompt": "You are Ada."}}
     await house.json("PATCH", f"/api/v1/chatbots/{bot['id']}", 200, headers=headers, json=body)
     assert (await house.deps.bots.find(bot["id"])).prompt == "You are Ada."  # type: ignore[union-attr]
+
+
+async def test_a_template_gives_a_chatbot_its_words(house: House) -> None:
+    bot = await house.chatbot(await house.owner(), name="Bea", template_id="tutor")
+    assert (bot["template_id"], "Bea" in bot["settings"]["prompt"]) == ("tutor", True)
+    assert bot["purpose"]
+    assert bot["settings"]["examples"]
+
+
+async def test_an_unknown_template_is_refused_by_name(house: House) -> None:
+    body = {"name": "Bea", "type": "text", "template_id": "none"}
+    error = await house.refused(
+        "POST", "/api/v1/chatbots", 400, "INVALID_FORMAT", headers=await house.owner(), json=body
+    )
+    assert error["fields"][0]["field"] == "template_id"
+
+
+async def test_a_plan_has_room_for_so_many_chatbots(house: House) -> None:
+    headers = await house.owner(tier="free_trial")
+    for number in range(5):
+        last = await house.chatbot(headers, name=f"Bot {number}")
+    body = {"name": "One more", "type": "text"}
+    error = await house.refused("POST", "/api/v1/chatbots", 403, "QUOTA_EXCEEDED", headers=headers, json=body)
+    assert (error["limit"], error["used"]) == (5, 5)
+    path = f"/api/v1/chatbots/{last['id']}"
+    await house.refused("POST", f"{path}/duplicate", 403, "QUOTA_EXCEEDED", headers=headers, json={})
+    await house.json("DELETE", path, 200, headers=headers)
+    await house.chatbot(headers, name="One more")
+
+
+async def test_what_does_not_work_here_is_not_published(house: House) -> None:
+    headers = await house.owner()
+    bot = await house.chatbot(headers)
+    tenant = (await house.deps.tokens.verify(headers["Authorization"].split()[1])).organization_id
+    async with house.deps.database.uow(tenant) as tx:
+        await store.change(tx, bot["id"], {"avatar_id": "avatar_gone"})
+        await tx.commit()
+    path = f"/api/v1/chatbots/{bot['id']}/publish"
+    error = await house.refused("POST", path, 409, "STATE_CONFLICT", headers=headers, json={})
+    assert error["missing"] == ["avatar"]
+
+
+async def test_versions_say_who_changed_what(house: House) -> None:
+    headers = await house.owner()
+    bot = await house.published(headers)
+    path = f"/api/v1/chatbots/{bot['id']}"
+    settings = {"settings": {"greeting": "Hello!"}, "name": "Ada"}
+    await house.json("PATCH", path, 200, headers=headers, json=settings)
+    await house.json("POST", f"{path}/publish", 200, headers=headers, json={"note": "Warmer"})
+    await house.json("POST", f"{path}/publish", 200, headers=headers, json={"version": 1})
+    listed = (await house.json("GET", f"{path}/versions", 200, headers=headers))["data"]
+    assert [(kept["version"], kept["published"]) for kept in listed] == [(2, False), (1, True)]
+    assert (listed[0]["changed"], listed[0]["note"]) == (["name", "settings.greeting"], "Warmer")
+    assert listed[0]["author"].startswith("user_")
+
+
+async def test_a_copy_is_a_draft_of_its_own(house: House) -> None:
+    headers = await house.owner()
+    bot = await house.published(headers, template_id="tutor")
+    path = f"/api/v1/chatbots/{bot['id']}/duplicate"
+    first = await house.json("POST", path, 201, headers=headers, json={})
+    second = await house.json("POST", path, 201, headers=headers, json={"include_knowledge": False})
+    assert [copy["name"] for copy in (first, second)] == ["Support Bot (copy)", "Support Bot (copy 2)"]
+    assert (first["status"], first["published_version"], first["allowed_origins"]) == ("draft", None, [])
+    assert first["settings"] == bot["settings"]
+    assert second["settings"]["examples"] == []
+    body = {"name": "Support Bot"}
+    await house.refused("POST", path, 409, "DUPLICATE_RESOURCE", headers=headers, json=body)
+    created = [event.data["chatbot_id"] for event in house.events if event.name == "chatbot.created"]
+    assert created == [bot["id"], first["id"], second["id"]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "holds"),
+    [
+        ("bubble", "data-chatbot-id"),
+        ("fullpage", 'data-mode="fullpage"'),
+        ("iframe", "<iframe"),
+        ("react", "useEffect"),
+        ("wordpress", "wp_footer"),
+    ],
+)
+async def test_there_is_an_embed_code_for_every_kind_of_site(house: House, kind: str, holds: str) -> None:
+    headers = await house.owner()
+    bot = await house.published(headers)
+    code = await house.json("GET", f"/api/v1/chatbots/{bot['id']}/embed?kind={kind}", 200, headers=headers)
+    assert holds in code["html"]
+    assert bot["id"] in code["html"]
+    assert f"{ORIGIN}/widget.js" in code["html"]
+
+
+async def test_the_widget_gets_its_words_in_the_sites_languages(house: House) -> None:
+    headers = await house.owner()
+    bot = await house.published(headers)
+    path = f"/api/v1/chatbots/{bot['id']}"
+    texts = {"en": {"open": "Ask us"}, "de": {"open": "Frag uns"}}
+    await house.json("PATCH", path, 200, headers=headers, json={"settings": {"texts": texts}})
+    await house.json("POST", f"{path}/publish", 200, headers=headers)
+    config = await house.json("GET", f"{path}/config", 200, headers={"Origin": SITE})
+    assert config["texts"] == texts

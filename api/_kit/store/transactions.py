@@ -188,8 +188,10 @@ class Transaction(Statements):
         table: Table,
         search: Sequence[ColumnElement[Any]] = (),
         by: ColumnElement[Any] | None = None,
+        tie: ColumnElement[Any] | None = None,
     ) -> tuple[list[Row], int]:
-        """One page's rows and how many there are in all, ordered by `by` or the query's field. Ties break on `id`."""
+        """One page's rows and how many there are in all, ordered by `by` or the query's field. Ties break on `tie`,
+        which is `id` unless it is given."""
         if query.search:
             statement = statement.where(or_(*(c.icontains(query.search, autoescape=True) for c in search)))
         if query.created_after:
@@ -197,7 +199,7 @@ class Transaction(Statements):
         if query.created_before:
             statement = statement.where(table.c.created_at < milliseconds(query.created_before.timestamp()))
         total = await self.scalar(select(func.count()).select_from(statement.order_by(None).subquery()))
-        keys = (table.c[query.sort_by] if by is None else by, table.c.id)
+        keys = (table.c[query.sort_by] if by is None else by, table.c.id if tie is None else tie)
         ordered = statement.order_by(*(k.asc() if query.order == "asc" else k.desc() for k in keys))
         rows = await self.all(ordered.limit(query.limit).offset((query.page - 1) * query.limit))
         return rows, int(total or 0)
