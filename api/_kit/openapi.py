@@ -37,12 +37,12 @@ _MOMENT: Final = "2025-12-29T10:30:00Z"
 _OVERVIEW: Final = """
 Chatbots with text, a voice and a 3D face.
 
-**Signing in.** `POST /api/v1/auth/login` gives a token for an hour; send it as `Authorization: Bearer ...`, and exchange
-it at `/api/v1/auth/refresh` before it ends. Programs use an API key in the same header. A website's visitor has a token
-for one chatbot, from `/api/v1/auth/visitor-token`.
+**Signing in.** `POST /api/v1/auth/login` gives a token for an hour; send it as `Authorization: Bearer ...`, and
+exchange it at `/api/v1/auth/refresh` before it ends. Programs use an API key in the same header. A website's
+visitor has a token for one chatbot, from `/api/v1/auth/visitor-token`.
 
-**Errors.** Every refusal has the same envelope: a `code` for programs, a `message` for people, and the `request_id` that
-is in the `X-Request-ID` header and in our logs.
+**Errors.** Every refusal has the same envelope: a `code` for programs, a `message` for people, and the `request_id`
+that is in the `X-Request-ID` header and in our logs.
 
 **Limits.** `X-RateLimit-Limit`, `-Remaining` and `-Reset` tell of the window that ends first for you. After a 429, wait
 `Retry-After` seconds.
@@ -133,7 +133,7 @@ _PARAMETERS: Final[Mapping[str, Json]] = {
     "IfMatch": {
         "name": "If-Match",
         "in": "header",
-        "description": "The `ETag` that you read: if it is another one by now, nothing is changed and the answer is 412",
+        "description": "The `ETag` that you read: if it is another one by now, the answer is 412 and nothing changes",
         "schema": {"type": "string"},
     },
     "IfNoneMatch": {

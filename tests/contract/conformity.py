@@ -1,5 +1,6 @@
-"""Holds every response against the OpenAPI 3.1 document: its path, its status, its body."""
+"""Holds every response against the OpenAPI 3.1 document: its path, its status, its headers, its body."""
 
+import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,7 +25,7 @@ class Conformity:
 
     async def check(self, _session: Any, _context: SimpleNamespace, end: aiohttp.TraceRequestEndParams) -> None:
         path = self._template(end.method, end.url.path)
-        if path is None or end.response.status in (405, 304):
+        if path is None or end.url.name == "openapi.json" or end.response.status in (405, 304):
             return
         operation = self.document["paths"][path][("get" if end.method == "HEAD" else end.method).lower()]
         responses = operation["responses"]
@@ -33,18 +34,31 @@ class Conformity:
         self.seen.add((end.method, path, end.response.status))
         if end.method == "HEAD":
             return
-        pointer = responses[status].get("$ref")
-        described = self._resolve(pointer) if pointer else responses[status]
-        schema = described["content"]["application/json"]["schema"]
-        body = await end.response.json()
-        schema = {"$ref": f"urn:api{schema['$ref']}"} if "$ref" in schema else schema
-        Draft202012Validator(schema, registry=self._registry).validate(body)
+        described = self.resolved(responses[status])
+        missing = [
+            name
+            for name, header in described.get("headers", {}).items()
+            if self.resolved(header).get("required") and name not in end.response.headers
+        ]
+        assert not missing, f"{end.method} {path} answered {status} without {missing}"
+        content = described["content"]
+        assert end.response.content_type in content, f"{end.method} {path} answered {end.response.content_type}"
+        if end.response.content_type == "application/json":
+            self.validator(content["application/json"]["schema"]).validate(await end.response.json())
 
-    def _resolve(self, pointer: str) -> Any:
-        node: Any = self.document
-        for part in pointer.removeprefix("#/").split("/"):
-            node = node[part]
-        return node
+    def validator(self, schema: dict[str, Any]) -> Draft202012Validator:
+        """Of a schema that stands in the document."""
+        inner = json.loads(json.dumps(schema).replace('"#/', '"urn:api#/'))
+        return Draft202012Validator(inner, registry=self._registry)
+
+    def resolved(self, node: Any) -> Any:
+        """What a node of the document, or the reference that it is, says."""
+        if "$ref" not in node:
+            return node
+        found: Any = self.document
+        for part in node["$ref"].removeprefix("#/").split("/"):
+            found = found[part]
+        return found
 
     def _template(self, method: str, path: str) -> str | None:
         parts = path.split("/")
