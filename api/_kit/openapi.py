@@ -78,7 +78,6 @@ _HEADERS: Final[Mapping[str, Json]] = {
     },
     "API-Version": {
         "description": "The version that served the request",
-        "required": True,
         "schema": {"type": "string", "examples": ["v1"]},
     },
     "X-RateLimit-Limit": {
