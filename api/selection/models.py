@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from api._kit.paging import PageQuery
-from api._kit.values import Commas, LanguageTag, Output
+from api._kit.values import Commas, Identifier, Input, LanguageTag, Output, Timestamp
 from pipelines.providers.base import Speed
 
 Gender = Literal["female", "male", "neutral"]
@@ -87,3 +87,50 @@ class VoiceChoice(Output):
         "on this server where it was, else what to expect on two cores"
     )
     min_tier: Tier = "free_trial"
+
+
+class TypeChoice(Output):
+    id: Type
+    name: str
+    description: str
+
+
+class PurposeChoice(Output):
+    id: str = Field(examples=["support"])
+    text: str = Field(description="To be used as a chatbot's `purpose`")
+
+
+class LanguageChoice(Output):
+    id: str = Field(examples=["en-US"])
+    voices: int = Field(description="How many installed voices speak it")
+
+
+class TemplateChoice(Output):
+    """What a chatbot can begin as: its id goes into `template_id` when the chatbot is created."""
+
+    id: str = Field(examples=["customer_support"])
+    name: str
+    purpose: str = Field(description="A purpose's id")
+    prompt: str = Field(description="`{name}` becomes the chatbot's name")
+    greeting: str
+    suggestions: list[str]
+    examples: int = Field(description="How many questions it answers from the start")
+    min_tier: Tier
+
+
+class Options(Output):
+    types: list[TypeChoice]
+    purposes: list[PurposeChoice]
+    languages: list[LanguageChoice]
+    templates: list[TemplateChoice]
+    tier_locked: list[str] = Field(description="Ids of templates that need a larger plan")
+    site_key: str = Field(description="Names the organisation's site to `/selection/resolve`; it is no secret")
+
+
+class Selected(Input):
+    chatbot_id: Identifier
+
+
+class Selection(Output):
+    chatbot_id: str
+    since: Timestamp

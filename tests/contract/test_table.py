@@ -27,6 +27,8 @@ BODIES: dict[str, dict[str, object]] = {
     "auth.reset_password": {"token": "none", "new_password": "x" * 12},
     "auth.mfa_setup": {"password": "wrong"},
     "auth.mfa_verify": {"code": "000000"},
+    "selection.set_rules": {"rules": []},
+    "selection.resolve": {"site_key": "site_none", "page_url": "https://shop.example/"},
     "users.invite": {"email": "c@example.com", "role": "viewer"},
     "users.leave": {"password": "wrong"},
     "users.make_api_key": {"name": "A key", "scopes": ["users:read"]},
@@ -242,6 +244,7 @@ def test_only_the_listed_doors_are_open_to_everyone() -> None:
         "/api/v1/auth/mfa/verify",
         "/api/v1/auth/visitor-token",
         "/api/v1/chatbots/{chatbot_id}/config",
+        "/api/v1/selection/resolve",
     }
 
 

@@ -1,0 +1,1 @@
+"""State: how far a chatbot is set up, and what each conversation shows right now."""
