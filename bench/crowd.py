@@ -66,6 +66,8 @@ class Visitor:
         self.mic = self.mic_seq = 0
         """The next microphone frame: its time in samples, and its number."""
         self._socket = socket
+        self._sending = asyncio.Lock()
+        """Nothing may come between an event and its attachment."""
         self._calls: dict[int, asyncio.Future[Any]] = {}
         self._last_call = 0
         self._binary = ""
@@ -114,8 +116,9 @@ class Visitor:
         media = wire.Media(wire.Kind.MIC_PCM16, self.mic_seq, 0, INPUT_RATE, self.mic, pcm, flags)
         self.mic_seq += 1
         self.mic += len(pcm) // 2
-        await self._socket.send_str('451-/chat,["mic",{"_placeholder":true,"num":0}]')
-        await self._socket.send_bytes(media.pack())
+        async with self._sending:
+            await self._socket.send_str('451-/chat,["mic",{"_placeholder":true,"num":0}]')
+            await self._socket.send_bytes(media.pack())
 
     async def close(self) -> None:
         await self._socket.close()
@@ -160,7 +163,8 @@ class Visitor:
 
     async def _send(self, name: str, payload: Any, number: int | None = None) -> None:
         body = orjson.dumps([name, payload]).decode()
-        await self._socket.send_str(f"42/chat,{'' if number is None else number}{body}")
+        async with self._sending:
+            await self._socket.send_str(f"42/chat,{'' if number is None else number}{body}")
 
     async def _event(self, name: str, payload: Any) -> None:
         now = time.monotonic()

@@ -153,7 +153,8 @@ class Speaker:
             case "resp.end":
                 self.answered += payload["status"] == "done"
                 self.cut += payload["status"] == "cut"
-                self._over.set()
+                if payload["status"] != "cut":  # what was cut is not the answer that is waited for
+                    self._over.set()
             case "err":
                 self.errors += 1
                 self._over.set()

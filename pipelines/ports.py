@@ -125,10 +125,12 @@ class Guard(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A committed message. `duplicate` says that the client's id was already there: do not answer twice."""
+    """A committed message. `duplicate` says that the client's id was already there; `answered`, that a reply has been
+    kept since: do not answer twice."""
 
     message_id: str
     duplicate: bool
+    answered: bool = False
 
 
 class UnknownConversation(Exception):

@@ -41,6 +41,7 @@ class Ear:
         self._came = asyncio.Event()
         self._resampler = Resampler(INPUT_RATE)
         self._rate = INPUT_RATE
+        self._accepted = 0.0
         self._audio = bytearray()
         self._first = 0
         """Input time of the first sample in `_audio`."""
@@ -51,6 +52,11 @@ class Ear:
     def t(self) -> int:
         """Input samples heard since the session's start."""
         return self._first + len(self._audio) // 2
+
+    @property
+    def accepted(self) -> int:
+        """Input samples that need not be sent again: heard, waiting to be heard, or dropped while too many waited."""
+        return int(self._accepted)
 
     @property
     def waiting(self) -> bool:
@@ -67,6 +73,7 @@ class Ear:
             self._resampler = Resampler(media.rate)
             self._rate = media.rate
         self._frames.append(media)
+        self._accepted += len(media.payload) // 2 * INPUT_RATE / media.rate
         self._came.set()
 
     def commit(self) -> list[Heard]:

@@ -74,7 +74,7 @@ class Hub:
             raise BadRequest(f"This server speaks protocol {wire.VERSION}, not {hello.proto}")
         bot = await self._bot(principal, hello.chatbot_id)
         if hello.resume and (session := self._resumable(principal, hello)):
-            return session, await self._resume(session, hello.resume)
+            return session, await self._resume(session, hello.resume, hello.caps)
         if len(self._sessions) >= self._max:
             raise Unavailable("Too many people are talking right now. Please try again in a moment.", retry_after=2)
         return await self._new(principal, bot, hello)
@@ -143,8 +143,10 @@ class Hub:
             return None
         return session if session.bot.id == hello.chatbot_id else None
 
-    async def _resume(self, session: Session, resume: wire.Resume) -> dict[str, object]:
-        """The same session for another socket; the one before it, if it still stands, is told and closed."""
+    async def _resume(self, session: Session, resume: wire.Resume, caps: wire.Caps) -> dict[str, object]:
+        """The same session for another socket, perhaps of another page; the one before it, if it still stands, is told
+        and closed."""
+        session.suit(caps)
         old, recovered = session.outgoing.resume(resume.last_seq, resume.rid, resume.played)
         self._away[session.id] = self._clock.monotonic()
         if old is not None:

@@ -1,6 +1,6 @@
 """What can happen to a session: the items of its one inbox, and what all sessions of a server share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import BaseModel
 
@@ -25,6 +25,8 @@ class Parts:
     vad: Vad
     rules: EndpointRules
     metrics: Metrics
+    answering: set[str] = field(default_factory=set)
+    """Messages that some session is answering now."""
 
 
 @dataclass(frozen=True, slots=True)

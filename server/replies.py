@@ -55,7 +55,11 @@ class Ended:
 
 
 class Replies:
-    """At most one reply at a time. `tell` takes `Shown` and `Ended`."""
+    """At most one reply at a time. `tell` takes `Shown` and `Ended`; `answering` is what any session is answering.
+
+    A message that is sent again is answered when no reply to it is kept or being given: the one before may have died
+    with its server. Of a reply that another server is giving this one knows nothing until it is kept.
+    """
 
     def __init__(
         self,
@@ -65,15 +69,15 @@ class Replies:
         outgoing: Outgoing,
         metrics: Metrics,
         tell: Callable[[Shown | Ended], Awaitable[None]],
-        *,
-        voiced: bool,
-        faced: bool,
+        answering: set[str],
     ) -> None:
         self.speak = True
         """Whether replies are spoken, where the client can hear them."""
         self._engine, self._bot, self._conversation = engine, bot, conversation
         self._outgoing, self._metrics, self._tell = outgoing, metrics, tell
-        self._voiced, self._faced = voiced, faced
+        self.voiced = self.faced = False
+        """Whether the client hears sound, and shows a face, from the next reply on."""
+        self._answering = answering
         self._history: list[ChatMessage] = []
         self._reply: Reply | None = None
         self._task: asyncio.Task[None] | None = None
@@ -108,7 +112,7 @@ class Replies:
     def warm(self, group: asyncio.TaskGroup) -> None:
         """Let an embedded model read the conversation so far while nobody waits for it."""
         self._cool()
-        warming = self._engine.warm(self._bot, tuple(self._history), voiced=self._voiced)
+        warming = self._engine.warm(self._bot, tuple(self._history), voiced=self.voiced)
         self._warming = group.create_task(warming, name="warm")
 
     def _cool(self) -> None:
@@ -119,15 +123,15 @@ class Replies:
     def answer(self, rid: int, asked: Asked, group: asyncio.TaskGroup) -> None:
         """Begin to answer, while the user's words are being committed; nothing is shown before they are."""
         self._cool()
-        voiced = self._voiced and self.speak and (asked.say is None or asked.say.speak)
+        voiced = self.voiced and self.speak and (asked.say is None or asked.say.speak)
         self._reply = reply = self._new(rid, "answer", asked.origin, asked.marks, voiced=voiced)
         words = ChatMessage("user", asked.text)
-        recorded = group.create_task(self._record(asked, words), name="record")
+        recorded = group.create_task(self._record(reply, asked, words), name="record")
         self._task = group.create_task(self._answer(reply, words, recorded), name=f"reply {rid}")
 
     def greet(self, rid: int, origin: float, group: asyncio.TaskGroup) -> None:
         """Say the bot's greeting."""
-        self._reply = reply = self._new(rid, "greeting", origin, {}, voiced=self._voiced)
+        self._reply = reply = self._new(rid, "greeting", origin, {}, voiced=self.voiced)
         self._task = group.create_task(self._greet(reply), name="greeting")
 
     def close(self) -> None:
@@ -150,11 +154,12 @@ class Replies:
         if reply.over:  # it is only being kept
             self._finishing = task
             return
+        if reply.started:
+            self._cut = reply
         task.cancel()
         await asyncio.wait({task})
         if reply.started:
             self._outgoing.send(wire.Cut(rid=reply.rid, fade_ms=30, reason=reason))
-            self._cut = reply
             self._finishing = group.create_task(self._finish_cut(reply), name="finish cut")
 
     async def settle(self, within: float) -> None:
@@ -185,11 +190,11 @@ class Replies:
             outgoing=self._outgoing,
             clock=self._engine.clock,
             voiced=voiced,
-            faced=voiced and self._faced,
+            faced=voiced and self.faced,
         )
 
-    async def _record(self, asked: Asked, words: ChatMessage) -> bool:
-        """Commit the user's words and acknowledge them; False when there is nothing (new) to answer."""
+    async def _record(self, reply: Reply, asked: Asked, words: ChatMessage) -> bool:
+        """Commit the user's words and acknowledge them; False when there is nothing to answer."""
         client_id = asked.say.id if asked.say else None
         try:
             recorded = await self._engine.journal.user_message(
@@ -213,12 +218,19 @@ class Replies:
         if client_id:
             for ack in self._inbox.committed(client_id, recorded.message_id):
                 await ack(wire.SayAck(id=client_id, message_id=recorded.message_id).model_dump())
-        return not recorded.duplicate
+        if recorded.duplicate and (recorded.answered or recorded.message_id in self._answering):
+            return False
+        if self._reply is reply:
+            reply.question = recorded.message_id
+            self._answering.add(reply.question)
+        return True
 
     async def _answer(self, reply: Reply, words: ChatMessage, recorded: asyncio.Task[bool]) -> None:
         if self._finishing:
             await asyncio.wait({self._finishing})
         history = tuple(window([said for said in self._history if said is not words]))
+        if history and history[-1] == words:  # it was kept before, and never answered
+            history = history[:-1]
         stages = self._engine.stages(self._bot, history, self._conversation, voiced=reply.voiced, faced=reply.faced)
         await self._deliver(reply, stages, UserText(reply.rid, words.content), asyncio.shield(recorded))
 
@@ -234,6 +246,10 @@ class Replies:
 
         try:
             delivered = await reply.run(stages, first, release, shown, lambda failed: self._degraded(reply, failed))
+        except asyncio.CancelledError:
+            if self._cut is not reply:  # one that was cut answers until it is kept
+                self._answering.discard(reply.question)
+            raise
         except Exception:  # the last resort of a turn: a bug in a stage costs this reply, not the conversation
             log.exception("reply failed", conversation_id=self._conversation.id, rid=reply.rid)
             self._outgoing.error("INTERNAL_ERROR", "Something went wrong with this answer.", rid=reply.rid)
@@ -246,6 +262,8 @@ class Replies:
             unheard = reply.heard_so_far() if reply.unheard else None
             await self._keep(reply, unheard.text if unheard else None, reply.finish_reason)
             self._end(reply, "error" if reply.finish_reason == "error" else "done", unheard or reply.heard_whole())
+        else:
+            self._answering.discard(reply.question)
         await self._tell(Ended(reply.rid))
 
     async def _finish_cut(self, reply: Reply) -> None:
@@ -256,6 +274,13 @@ class Replies:
         self._end(reply, "cut", heard)
 
     async def _keep(self, reply: Reply, heard: str | None, reason: FinishReason) -> None:
+        """From then on, what the reply answers is known by the reply."""
+        try:
+            await self._journal(reply, heard, reason)
+        finally:
+            self._answering.discard(reply.question)
+
+    async def _journal(self, reply: Reply, heard: str | None, reason: FinishReason) -> None:
         remembered = reply.text.strip() if heard is None else heard
         if remembered:
             self._history.append(ChatMessage("assistant", remembered))

@@ -44,6 +44,8 @@ class Reply:
         faced: bool,
     ) -> None:
         self.rid, self.message_id, self.kind = rid, message_id, kind
+        self.question = ""
+        """The message that it answers, once that is committed."""
         self.text = ""
         self.failed: list[Failed] = []
         self.written: Written | None = None

@@ -51,8 +51,6 @@ class Session:
         self.outgoing = Outgoing(engine.clock, parts.metrics)
         self._engine = engine
         self._clock, self._ids = engine.clock, engine.ids
-        self._voiced = "pcm16" in hello.caps.out and bot.type != "text"
-        self._faced = self._voiced and "oculus15" in hello.caps.face and bot.type == "3d"
         self._greet = hello.greet
         self._hangover_ms = parts.rules.hangover_ms
         self._inbox: asyncio.Queue[Item] = asyncio.Queue(INBOX)
@@ -65,9 +63,9 @@ class Session:
             self.outgoing,
             parts.metrics,
             self._inbox.put,
-            voiced=self._voiced,
-            faced=self._faced,
+            parts.answering,
         )
+        self.suit(hello.caps)
         self._group: asyncio.TaskGroup
         self._alive = False
         self._listening: asyncio.Task[None] | None = None
@@ -95,6 +93,12 @@ class Session:
         self._ear.push(media)
         self._listen()
 
+    def suit(self, caps: wire.Caps) -> None:
+        """Send what this client can use, from the next reply on."""
+        self._voiced = "pcm16" in caps.out and self.bot.type != "text"
+        self._faced = self._voiced and "oculus15" in caps.face and self.bot.type == "3d"
+        self._replies.voiced, self._replies.faced = self._voiced, self._faced
+
     def accepts(self, token: str) -> bool:
         """Whether `token` resumes this session: the newest one, or the one before it until it is used."""
         return any(known and compare_digest(known, token) for known in (self._token, self._old_token))
@@ -113,7 +117,7 @@ class Session:
             token=self._token,
             ttl=ttl,
             recovered=recovered,
-            mic_next=self._ear.t,
+            mic_next=self._ear.accepted,
             conversation_id=self.conversation.id,
             bot=wire.Bot(
                 id=bot.id,

@@ -92,6 +92,19 @@ _KNOWN: Final = select(messages.c.id).where(
     messages.c.conversation_id == bindparam("conversation"),
     messages.c.client_id == bindparam("client"),
 )
+_asked: Final = messages.alias()
+_ANSWERED: Final = (
+    select(messages.c.id)
+    .join(_asked, _asked.c.conversation_id == messages.c.conversation_id)
+    .where(
+        messages.c.organization_id == bindparam("organization"),
+        messages.c.conversation_id == bindparam("conversation"),
+        messages.c.role != "user",
+        _asked.c.id == bindparam("message"),
+        messages.c.position > _asked.c.position,
+    )
+    .limit(1)
+)
 
 
 async def find(tx: Transaction, conversation_id: str) -> Row | None:
@@ -241,7 +254,8 @@ class Journal:
 
         def work(tx: Write) -> Recorded:
             if client_id is not None and (known := _known(tx, conversation, client_id)):
-                return Recorded(known, duplicate=True)
+                later = tx.ask(_ANSWERED, conversation=conversation.id, message=known)
+                return Recorded(known, duplicate=True, answered=later is not None)
             _append(tx, conversation, message_id, values, now=now)
             return Recorded(message_id, duplicate=False)
 

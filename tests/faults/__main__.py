@@ -34,6 +34,7 @@ CHECKS = (
     Check("D8 outbox", "outbox", mutant=("--mutant", "--rounds", "6")),
     Check("C3 stampede", "stampede"),
     Check("C6 slow readers", "slow"),
+    Check("G1 G2 Redis", "redis_gone", ("--seconds", "5"), ("--mutant", "--clients", "20", "--seconds", "3")),
     Check("G6 drain", "drain", mutant=("--mutant", "--sockets", "60")),
     Check("R7 slowloris", "slowloris", mutant=("--mutant", "--sockets", "20")),
     Check("V2 V3 barge-in", "barge"),

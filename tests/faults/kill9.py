@@ -5,8 +5,9 @@
 Every round starts the server on the same data, lets each client send messages as fast as it gets acknowledgements (a
 window of them at once), kills the process with SIGKILL at a random moment, and reads the database file. After the last
 round a server is started once more and every message of the last round that was not acknowledged is sent again under
-its old id. The exit code is 1 when an acknowledged message is missing or one is kept twice. `--mutant` runs a server
-that acknowledges before the commit; then the exit code is 0 only if the check caught it.
+its old id, one after the other. The exit code is 1 when an acknowledged message is missing, one is kept twice, or one
+that was sent again has no answer, whether it had been kept before the crash or not. `--mutant` runs a server that
+acknowledges before the commit; then the exit code is 0 only if the check caught it.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from bench.serving import free_port, serving
 BOT = "cb_demo"
 WINDOW = 8
 """Messages of one client that are under way at once."""
+ANSWER_SECONDS = 2.0
 HASTY = ("-m", "tests.faults.hasty")
 
 
@@ -41,6 +43,8 @@ class Talker:
     sent: dict[str, str] = field(default_factory=dict)
     acknowledged: dict[str, str] = field(default_factory=dict)
     last: list[str] = field(default_factory=list)
+    again: list[str] = field(default_factory=list)
+    """What was sent again, after the last crash."""
 
     async def talk(self, url: str, round_: int, up: asyncio.Event) -> None:
         """Send until the server dies."""
@@ -64,15 +68,17 @@ class Talker:
         answer = await chat.say(self.sent[id], id)
         self.acknowledged[id] = answer["message_id"]
 
-    async def send_again(self, url: str) -> int:
-        """Everything of the last round that was not acknowledged; returns how many."""
-        lost = [id for id in self.last if id not in self.acknowledged]
+    async def send_again(self, url: str) -> None:
+        """Everything of the last round that was not acknowledged, each when the answer to the one before has come."""
+        self.again = [id for id in self.last if id not in self.acknowledged]
         chat = ChatClient(url, BOT, caps=TEXT_CAPS)
         chat.token = self.token
         async with chat:
-            for id in lost:
+            for id in self.again:
+                since = len(chat.events)
                 await self.say(chat, id)
-        return len(lost)
+                with contextlib.suppress(TimeoutError):  # there is none when it was answered before the crash
+                    await chat.wait("resp.end", since=since, timeout=ANSWER_SECONDS)
 
 
 GONE = (OSError, TimeoutError, ExceptionGroup, socketio.exceptions.SocketIOError, asyncio.CancelledError)
@@ -85,29 +91,51 @@ class Verdict:
     acknowledged: int
     missing: int
     twice: int
+    again: int
+    kept_before: int
+    """Those sent again that the database had already."""
+    unanswered: int
+    """Those sent again to which there is no answer."""
 
     @property
     def good(self) -> bool:
-        return self.acknowledged > 0 and self.missing == 0 and self.twice == 0
+        return self.acknowledged > 0 and not (self.missing or self.twice or self.unanswered)
 
     def __str__(self) -> str:
         return (
             f"sent {self.sent}, acknowledged {self.acknowledged}, "
-            f"acknowledged but missing {self.missing}, kept twice {self.twice}"
+            f"acknowledged but missing {self.missing}, kept twice {self.twice}; "
+            f"sent again {self.again}, of these kept before {self.kept_before}, without an answer {self.unanswered}"
         )
 
 
-def judge(database: Path, talkers: list[Talker]) -> Verdict:
-    """What the database file holds against what the clients know."""
+def rows(database: Path) -> list[tuple[str, int, str, str, str]]:
+    """Of every message its conversation, position, role, client's id and content."""
     with contextlib.closing(sqlite3.connect(database)) as file:
         assert file.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        kept = file.execute("SELECT client_id, content FROM messages WHERE role = 'user'").fetchall()
-    ids = {client_id for client_id, _ in kept}
+        columns = "conversation_id, position, role, client_id, content"
+        return file.execute(f"SELECT {columns} FROM messages").fetchall()
+
+
+def judge(database: Path, talkers: list[Talker], before: frozenset[str] = frozenset()) -> Verdict:
+    """What the database file holds against what the clients know. `before` are the ids that it had already when the
+    clients sent them again."""
+    kept, last_answer = [], dict[str, int]()
+    for conversation, position, role, id, content in rows(database):
+        if role == "user":
+            kept.append((id, conversation, position, content))
+        else:
+            last_answer[conversation] = max(position, last_answer.get(conversation, 0))
+    ids = {id: position < last_answer.get(conversation, 0) for id, conversation, position, _ in kept}
+    again = [id for talker in talkers for id in talker.again]
     return Verdict(
         sum(len(talker.sent) for talker in talkers),
         sum(len(talker.acknowledged) for talker in talkers),
         sum(id not in ids for talker in talkers for id in talker.acknowledged),
-        len(kept) - len({content for _, content in kept}),
+        len(kept) - len({content for *_, content in kept}),
+        len(again),
+        sum(id in before for id in again),
+        sum(not ids.get(id) for id in again),
     )
 
 
@@ -140,10 +168,11 @@ async def main(rounds: int, clients: int, program: tuple[str, ...]) -> Verdict:
                 print(f"round {round_ + 1}: {judge(data / 'machineavatars.db', talkers)}", flush=True)
             port = free_port()
             settings = {"MA_LLM__BASE_URL": model, "MA_LLM__MODEL": "instant"}
+            before = frozenset(id for *_, role, id, _ in rows(data / "machineavatars.db") if role == "user")
             async with serving(data, port, program=program, **settings):
-                again = await asyncio.gather(*(talker.send_again(f"http://localhost:{port}") for talker in talkers))
-        verdict = judge(data / "machineavatars.db", talkers)
-    print(f"sent {sum(again)} again: {verdict}")
+                await asyncio.gather(*(talker.send_again(f"http://localhost:{port}") for talker in talkers))
+        verdict = judge(data / "machineavatars.db", talkers, before)
+    print(verdict)
     return verdict
 
 

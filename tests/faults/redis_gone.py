@@ -37,6 +37,8 @@ TYPING = 2.0
 WAIT = 0.3
 BACK = 5.0
 LOGINS = 11
+GIVE_UP = 5.0
+"""Seconds after which a request counts as failed."""
 
 
 @dataclass(slots=True)
@@ -69,14 +71,22 @@ class Visits:
     async def ask(self) -> None:
         while True:
             phase, start = self.phase, time.monotonic()
+            status = await self._config()
+            phase.requests.append(time.monotonic() - start)
+            if status != 200:
+                phase.failed.append(f"config {status}")
+            await asyncio.sleep(BETWEEN)
+
+    async def _config(self) -> int:
+        """The status; 0 when there is no answer."""
+        try:
             async with self._http.get(
                 f"{self._url}/api/v1/chatbots/{BOT}/config", headers={"Origin": self._url}
             ) as got:
                 await got.read()
-            phase.requests.append(time.monotonic() - start)
-            if got.status != 200:
-                phase.failed.append(f"config {got.status}")
-            await asyncio.sleep(BETWEEN)
+                return got.status
+        except TimeoutError:
+            return 0
 
     async def chat(self, client: ChatClient, number: int) -> None:
         await asyncio.sleep(TYPING * (number % 20) / 20)
@@ -90,14 +100,17 @@ class Visits:
             await asyncio.sleep(TYPING)
 
     async def sign_in(self, email: str) -> list[int]:
-        """Statuses of attempts in one minute with a wrong password."""
+        """Statuses of attempts in one minute with a wrong password, up to the first that gets no answer."""
         if (left := 60 - time.time() % 60) < 5:
             await asyncio.sleep(left)
         statuses = []
         for _ in range(LOGINS):
             body = {"email": email, "password": "wrong"}
-            async with self._http.post(f"{self._url}/api/v1/auth/login", json=body) as got:
-                statuses.append(got.status)
+            try:
+                async with self._http.post(f"{self._url}/api/v1/auth/login", json=body) as got:
+                    statuses.append(got.status)
+            except TimeoutError:
+                return [*statuses, 0]
         return statuses
 
     async def counted(self, store: str) -> float:
@@ -112,7 +125,7 @@ class Visits:
 
 @asynccontextmanager
 async def busy(url: str, clients: int) -> AsyncIterator[Visits]:
-    async with aiohttp.ClientSession() as http:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(GIVE_UP)) as http:
         visits = Visits(url, http)
         chats = [ChatClient(url, BOT, caps=TEXT_CAPS) for _ in range(clients)]
         try:

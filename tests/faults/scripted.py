@@ -7,6 +7,7 @@ with two megabytes of text, and everything else with thirty words, one every 50 
 """
 
 import asyncio
+import os
 import random
 import sys
 from collections import deque
@@ -45,7 +46,7 @@ class Storyteller(ScriptedLlm):
 def scripted(store: ModelStore, settings: ProviderSettings) -> Providers:
     stt, tts = ScriptedStt(), ToneTts(ms=10, delay=0.0)
     stt.heard, tts.spoken = deque(maxlen=1), deque(maxlen=1)  # type: ignore[assignment]
-    return Providers(stt, Storyteller(), tts, LoudnessVad(), Voices([VOICE], VOICE.id), ())
+    return Providers(stt, Storyteller(), tts, LoudnessVad(remembers=False), Voices([VOICE], VOICE.id), ())
 
 
 # --- the scene ---
@@ -78,6 +79,19 @@ def dawdling() -> None:
         await received(self, sid, name, arguments, ack)
 
     sockets.Sockets.received = later  # type: ignore[method-assign]
+
+
+def mortal() -> None:
+    """The server dies in the moment in which “last words” are committed."""
+    commit = Journal.user_message
+
+    async def die(self: Journal, conversation: Conversation, text: str, **more: Any) -> Recorded:
+        recorded = await commit(self, conversation, text, **more)
+        if text == "last words":
+            os._exit(1)
+        return recorded
+
+    Journal.user_message = die  # type: ignore[method-assign,assignment]
 
 
 def cancelling() -> None:
@@ -186,7 +200,7 @@ def fleeting() -> None:
     hub.TTL, hub.SWEEP = 0, 0.05  # type: ignore[misc]
 
 
-STAGE = (brisk, lenient, brief, dawdling, cancelling)
+STAGE = (brisk, lenient, brief, dawdling, cancelling, mortal)
 MUTANTS = (early, crowding, forgetful, trusting, repeating, volatile, boundless, fleeting)
 
 

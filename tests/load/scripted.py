@@ -22,7 +22,7 @@ def scripted(store: ModelStore, settings: ProviderSettings) -> Providers:
     llm, stt, tts = ScriptedLlm(first=thinks), ScriptedStt(delay=hears), ToneTts(ms=60, delay=speaks)
     llm.chats, llm.warmed = deque(maxlen=1), deque(maxlen=1)  # type: ignore[assignment]
     stt.heard, tts.spoken = deque(maxlen=1), deque(maxlen=1)  # type: ignore[assignment]
-    return Providers(stt, llm, tts, LoudnessVad(), Voices([VOICE], VOICE.id), ())
+    return Providers(stt, llm, tts, LoudnessVad(remembers=False), Voices([VOICE], VOICE.id), ())
 
 
 if __name__ == "__main__":

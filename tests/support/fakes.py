@@ -114,10 +114,12 @@ class ScriptedStt:
 
 
 class LoudnessVad:
-    """Hears speech in every window that is not quiet; `heard` is all that it was given."""
+    """Hears speech in every window that is not quiet, after `delay` seconds; `heard` is all that it was given, where it
+    `remembers`."""
 
-    def __init__(self, *, failure: ProviderError | None = None) -> None:
-        self.failure, self.opened, self.closed = failure, 0, 0
+    def __init__(self, *, failure: ProviderError | None = None, delay: float = 0.0, remembers: bool = True) -> None:
+        self.failure, self.delay, self.remembers = failure, delay, remembers
+        self.opened = self.closed = 0
         self.heard = bytearray()
 
     async def open(self) -> "LoudnessStream":
@@ -132,7 +134,10 @@ class LoudnessStream:
     async def push(self, pcm: bytes) -> list[float]:
         if self._vad.failure:
             raise self._vad.failure
-        self._vad.heard += pcm
+        if self._vad.remembers:
+            self._vad.heard += pcm
+        if self._vad.delay:
+            await asyncio.sleep(self._vad.delay)
         data = self._rest + pcm
         whole = len(data) // 1024 * 1024
         self._rest = data[whole:]
@@ -187,9 +192,10 @@ class MemoryJournal:
         await asyncio.sleep(self.delay)
         if self.broken:
             raise JournalUnavailable
-        for kept in self.kept:
+        for n, kept in enumerate(self.kept):
             if client_id and kept.client_id == client_id:
-                return Recorded(kept.message_id, True)
+                answered = any(later.role == "assistant" for later in self.kept[n:])
+                return Recorded(kept.message_id, True, answered)
         message_id = f"msg_u{len(self.kept)}"
         self.kept.append(Kept(conversation.id, "user", text, message_id, client_id))
         return Recorded(message_id, False)

@@ -63,6 +63,7 @@ class Scene:
         hello = wire.Hello(chatbot_id=bot.id, caps=caps, greet=greet)
         conversation = Conversation("conv_1", bot.organization_id, bot.id, "user_1", bot.type)
         parts = Parts(engine, self.vad, EndpointRules(), self.metrics)
+        self.parts = parts
         self.session = Session("ses_1", bot, conversation, hello, parts)
         self.events: list[tuple[float, str, Any]] = []
         self.acks: list[dict[str, object]] = []
