@@ -193,7 +193,7 @@ class Tokens:
             )
             self._timely(claims)
             return principal(claims)
-        except (jwt.InvalidTokenError, KeyError, TypeError, ValueError):
+        except (jwt.InvalidTokenError, KeyError, TypeError, ValueError, OverflowError):
             raise Unauthenticated("The token is invalid or has expired.") from None
 
     def _timely(self, claims: Mapping[str, Any]) -> None:

@@ -50,9 +50,11 @@ Timestamp = Annotated[
 
 
 def _written(value: Any) -> Any:
-    if isinstance(value, str) and not _RFC3339.fullmatch(value):
+    if not isinstance(value, str):
+        return value
+    if not _RFC3339.fullmatch(value):
         raise ValueError("a time is written as in 2025-12-29T10:30:00Z")
-    return value
+    return datetime.fromisoformat(value.upper())
 
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_written)]
