@@ -1,8 +1,10 @@
 """OpenAPI 3.1 as 3.0.3: the words of JSON Schema 2020-12 that the older dialect has not, said in its own. Pure."""
 
-from typing import Any
+from typing import Any, Final
 
 Json = dict[str, Any]
+_NULL: Final[Json] = {"type": "string", "nullable": True, "enum": [None]}
+"""Nothing but null."""
 
 
 def down(native: Json) -> Json:
@@ -50,9 +52,11 @@ def _down(node: Any, *, names: bool = False) -> Any:
 
 
 def _nullable(schema: Json) -> Json:
+    if schema == {"type": "null"}:
+        return _NULL
     choices = schema.get("anyOf")
-    if isinstance(choices, list) and {"type": "null"} in choices:
-        rest = [c for c in choices if c != {"type": "null"}]
+    if isinstance(choices, list) and _NULL in choices:
+        rest = [c for c in choices if c != _NULL]
         del schema["anyOf"]
         if len(rest) == 1 and "$ref" not in rest[0]:
             schema = {**rest[0], **schema}

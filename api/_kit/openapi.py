@@ -108,6 +108,7 @@ _HEADERS: Final[Mapping[str, Json]] = {
     "Deprecation": {"description": "Since when it is known that this goes (RFC 9745)", "schema": {"type": "string"}},
     "Sunset": {"description": "When this goes (RFC 8594)", "schema": {"type": "string"}},
 }
+_VERSIONED: Final = "/api/"
 _ALWAYS: Final = ("X-Request-ID", "API-Version")
 _COUNTED: Final = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "RateLimit-Policy", "RateLimit")
 _PARAMETERS: Final[Mapping[str, Json]] = {
@@ -319,7 +320,7 @@ def _parameters(e: Endpoint, refs: Mapping[Any, Json], schemas: Json) -> list[Js
         for name in re.findall(r"{(\w+)}", e.path)
     ]
     found += _query(e, refs, schemas)
-    shared = ["RequestId", "ApiVersion"]
+    shared = ["RequestId", "ApiVersion"] if e.path.startswith(_VERSIONED) else ["RequestId"]
     if e.etag:
         shared.append("IfNoneMatch" if e.method == "GET" else "IfMatch")
     if e.method in ("POST", "PATCH"):
@@ -332,18 +333,22 @@ def _query(e: Endpoint, refs: Mapping[Any, Json], schemas: Json) -> list[Json]:
         return []
     model = schemas[_name(refs[(e.query, "validation")])]
     found = []
-    for name, schema in model["properties"].items():
+    for name, nullable in model["properties"].items():
+        schema = _given(nullable)
         parameter: Json = {"name": name, "in": "query", "required": name in model.get("required", []), "schema": schema}
         if "description" in schema:
             parameter["description"] = schema["description"]
-        if _is_list(schema):
+        if schema.get("type") == "array":
             parameter |= {"style": "form", "explode": False}
         found.append(parameter)
     return found
 
 
-def _is_list(schema: Json) -> bool:
-    return schema.get("type") == "array" or any(s.get("type") == "array" for s in schema.get("anyOf", []))
+def _given(schema: Json) -> Json:
+    """A parameter that is there is never null."""
+    rest = {key: value for key, value in schema.items() if key != "default" or value is not None}
+    choices = [choice for choice in rest.pop("anyOf", ()) if choice != {"type": "null"}]
+    return {**choices[0], **rest} if len(choices) == 1 else {**rest, **({"anyOf": choices} if choices else {})}
 
 
 def _request(e: Endpoint, body: type[BaseModel], refs: Mapping[Any, Json], schemas: Json) -> Json:
@@ -353,12 +358,15 @@ def _request(e: Endpoint, body: type[BaseModel], refs: Mapping[Any, Json], schem
     shown = example(ref, schemas, whole=False) if shown is None else shown
     content: Json = {"application/json": {"schema": ref, "example": shown}}
     if e.upload:
+        instead = {name for rule in model.get("allOf", ()) for name in rule["required"]}
+        fields = {name: schema for name, schema in model.get("properties", {}).items() if name not in instead}
         file = {"type": "string", "format": "binary", "description": e.upload.description}
         form = {
             "type": "object",
             "additionalProperties": False,
-            "properties": {**model.get("properties", {}), e.upload.field: file},
+            "properties": {**fields, e.upload.field: file},
             "required": [*model.get("required", []), e.upload.field],
         }
         content["multipart/form-data"] = {"schema": form}
-    return {"required": bool(model.get("required")), "content": content}
+    needed = any(word in model for word in ("required", "oneOf", "allOf"))
+    return {"required": needed, "content": content}

@@ -60,7 +60,7 @@ def example(schema: Json, schemas: Json, name: str = "", *, whole: bool = True) 
     if "$ref" in schema:
         return example(schemas[schema["$ref"].rsplit("/", 1)[1]], schemas, name, whole=whole)
     for several in ("anyOf", "oneOf", "allOf"):
-        if several in schema:
+        if several in schema and "properties" not in schema:
             chosen: Json = next((s for s in schema[several] if s.get("type") != "null"), {})
             return example(chosen, schemas, name, whole=whole)
     if "enum" in schema:
@@ -87,7 +87,9 @@ def example(schema: Json, schemas: Json, name: str = "", *, whole: bool = True) 
 
 
 def _object(schema: Json, schemas: Json, *, whole: bool) -> Json:
-    required, properties = schema.get("required", ()), schema.get("properties", {})
+    properties = schema.get("properties", {})
+    first = schema.get("oneOf", schema.get("allOf", [{}]))[0]
+    required = {*schema.get("required", ()), *first.get("required", ())}
     shown = [name for name, inner in properties.items() if whole or name in required or "examples" in inner]
     return {name: example(properties[name], schemas, name, whole=whole) for name in shown or list(properties)[:1]}
 

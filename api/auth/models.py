@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import EmailStr, Field, RootModel, SecretStr, StringConstraints, model_validator
+from pydantic import ConfigDict, EmailStr, Field, RootModel, SecretStr, StringConstraints, model_validator
 
+from api._kit.alternatives import exactly_one, together
 from api._kit.passwords import LONGEST, SHORTEST
 from api._kit.values import Identifier, Input, LanguageTag, Name, Output, Timestamp
 
@@ -55,6 +56,7 @@ class Message(Output):
 class Verification(Input):
     """The token of a mail, or an address that is to get another mail."""
 
+    model_config = ConfigDict(json_schema_extra=exactly_one(email="string", token="string"))
     token: MailToken | None = None
     email: str | None = Field(None, min_length=1, max_length=254, examples=["user@example.com"])
 
@@ -107,6 +109,7 @@ class MfaSecret(Output):
 class MfaCode(Input):
     """`mfa_token` is what the login answered with; without it, the code switches the account's second factor on."""
 
+    model_config = ConfigDict(json_schema_extra=exactly_one(code="string", recovery_code="string"))
     code: Code | None = None
     recovery_code: RecoveryCode | None = None
     mfa_token: str | None = Field(None, max_length=4096)
@@ -150,6 +153,7 @@ class VisitorRequest(Input):
     `user_hash`, the hexadecimal HMAC-SHA256 of the former under that secret.
     """
 
+    model_config = ConfigDict(json_schema_extra=together(user_id="string", user_hash="string"))
     chatbot_id: Identifier
     visitor_id: Annotated[str, StringConstraints(pattern=r"^(anonymous_)?[A-Za-z0-9-]{16,64}$")] | None = None
     locale: LanguageTag | None = None
