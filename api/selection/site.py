@@ -4,8 +4,9 @@ from datetime import time
 from typing import Annotated, Literal, Self
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model_validator
 
+from api._kit.alternatives import exactly_one
 from api._kit.values import Identifier, Input, LanguageTag, Output
 from api.selection import rules
 
@@ -57,6 +58,7 @@ class Share(Input):
 class Rule(Input):
     """One chatbot, or a split of several by weight. A visitor who comes back gets the same one of a split."""
 
+    model_config = ConfigDict(json_schema_extra=exactly_one(chatbot_id="string", split="array"))
     id: Identifier | None = Field(None, description="Made when there is none; keep it, for splits depend on it")
     match: Match = Match()
     chatbot_id: Identifier | None = None
