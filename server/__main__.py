@@ -21,6 +21,7 @@ from server.infra.clock import SystemClock
 from server.infra.db import NotDurable, migrate
 from server.infra.secrets import NoSecretKey
 from server.settings import Settings, unknown_variables
+from server.shape import shape
 from server.telemetry import configure_logs
 from server.wire import json_schema
 
@@ -57,7 +58,11 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         return sub
 
-    command("serve", _serve, "migrate the database and run the server with everything embedded")
+    serving = command("serve", _serve, "migrate the database and run the server with everything embedded")
+    serving.add_argument(
+        "--only", default="", metavar="ROWS", help="serve these rows of the catalogue behind a gateway"
+    )
+    serving.add_argument("--port", type=int, help="instead of MA_PORT, or of the row's own port")
     doctor = command("doctor", _doctor, "look at everything that a server needs here, and say how to mend it")
     doctor.add_argument("--json", action="store_true", help="for machines")
     doctor.add_argument("--quick", action="store_true", help="start no process and ask no model")
@@ -77,9 +82,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _serve(settings: Settings, _: argparse.Namespace) -> int:
+def _serve(settings: Settings, chosen: argparse.Namespace) -> int:
+    form = shape(settings, [name for name in chosen.only.split(",") if name])
+    if chosen.port is not None and not form.alone:
+        settings = settings.model_copy(update={"port": chosen.port})
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(settings, print_line))
+        runner.run(serve(settings, print_line, form, chosen.port))
     return 0
 
 

@@ -20,6 +20,7 @@ from server.infra.clock import SystemClock
 from server.infra.db import migrate
 from server.middleware import client_address, timed
 from server.settings import Settings
+from server.shape import Shape
 from server.telemetry import Metrics
 from server.voices import measure
 
@@ -37,10 +38,10 @@ class CannotStart(Exception):
     """What is in the way, and what to do about it, in words for a terminal."""
 
 
-async def serve(settings: Settings, say: Callable[[str], None]) -> None:
-    """Until SIGTERM or SIGINT. Raises CannotStart."""
+async def serve(settings: Settings, say: Callable[[str], None], form: Shape, port: int | None = None) -> None:
+    """Until SIGTERM or SIGINT, on `port` or the one of this `form`. Raises CannotStart."""
     try:
-        await _serve(settings, say)
+        await _serve(settings, say, form, form.port(settings) if port is None else port)
     except ExceptionGroup as group:  # of the TaskGroups that were open when it happened
         raise _reason(group) or group from None
 
@@ -52,7 +53,7 @@ def _reason(error: BaseException) -> CannotStart | None:
     return error if isinstance(error, CannotStart) else None
 
 
-async def _serve(settings: Settings, say: Callable[[str], None]) -> None:
+async def _serve(settings: Settings, say: Callable[[str], None], form: Shape, wanted: int) -> None:
     sys.setswitchinterval(THREAD_TURN)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -60,19 +61,21 @@ async def _serve(settings: Settings, say: Callable[[str], None]) -> None:
         loop.add_signal_handler(number, stop.set)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     await migrate(settings.database)
-    async with house(settings) as built:
-        measured(built.app, built.metrics, SystemClock(), trusted_proxies=settings.trusted_proxies)
-        door = Door(built.app, crowd(settings), built.metrics.turned_away)
+    proxies = form.trusted_proxies(settings)
+    async with house(settings, form=form) as built:
+        measured(built.app, built.metrics, SystemClock(), trusted_proxies=proxies)
+        door = Door(built.app, crowd(settings, proxies), built.metrics.turned_away)
         try:
-            port = await _listen(door, settings)
-            say("Loading the models ...")
+            port = await _listen(door, settings.host, wanted)
+            if built.providers.workers:
+                say("Loading the models ...")
             await _loaded(built, stop)
             if not stop.is_set():
-                if not settings.tts.voice:
+                if built.providers.workers and not settings.tts.voice:
                     kept = settings.data_dir / "voices.json"
                     log.info("voices measured", **await measure(built.providers, SystemClock(), kept))
                 built.vitals.ready = True
-                say(f"\nReady: {settings.origin if settings.port else f'http://localhost:{port}'}\n")
+                say(f"\nReady: {settings.origin if port == settings.port else f'http://localhost:{port}'}\n")
                 log.info("ready", host=settings.host, port=port)
                 await stop.wait()
             await _drain(built, settings)
@@ -80,19 +83,19 @@ async def _serve(settings: Settings, say: Callable[[str], None]) -> None:
             await door.close()
 
 
-def crowd(settings: Settings) -> Crowd:
+def crowd(settings: Settings, trusted_proxies: int) -> Crowd:
     """Behind a trusted proxy all connections come from its address, so that only their number counts."""
-    each = 0 if settings.trusted_proxies else settings.max_connections_per_address
+    each = 0 if trusted_proxies else settings.max_connections_per_address
     return Crowd(room_for(settings.max_connections), each)
 
 
-async def _listen(door: Door, settings: Settings) -> int:
+async def _listen(door: Door, host: str, port: int) -> int:
     """The port that is really listened on, also when 0 was asked for."""
     try:
-        return await door.open(settings.host, settings.port)
+        return await door.open(host, port)
     except OSError as error:
         raise CannotStart(
-            f"Cannot listen on {settings.host}:{settings.port}: {error.strerror or error}. "
+            f"Cannot listen on {host}:{port}: {error.strerror or error}. "
             "Another program may use the port; choose one with MA_PORT."
         ) from None
 

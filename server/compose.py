@@ -2,8 +2,8 @@
 
 import asyncio  # create_task only inside the TaskGroup of `house`
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Final
 from urllib.parse import urlsplit
@@ -40,7 +40,7 @@ from pipelines.providers.base import LlmOptions
 from pipelines.registry import Providers, ProviderSettings, build
 from pipelines.workers.process import WorkerProcess
 from server.demo import ensure_demo
-from server.gateway import SERVICES, Files, application
+from server.gateway import Files, application
 from server.hub import Hub
 from server.inbox import Parts
 from server.infra import retention
@@ -54,11 +54,14 @@ from server.infra.jobs import Jobs
 from server.infra.limits import counting
 from server.infra.mail import mailer
 from server.infra.media import MediaFolder
+from server.infra.neighbours import Neighbours
 from server.infra.outbox import Outbox
 from server.infra.secrets import keyring
 from server.infra.speech import SpeechFiles
+from server.proxy import Rows
 from server.samples import VoiceSamples, offered
 from server.settings import Settings
+from server.shape import Shape
 from server.sockets import Sockets
 from server.telemetry import Metrics, watch_loop
 
@@ -91,19 +94,27 @@ def provider_settings(settings: Settings) -> ProviderSettings:
     )
 
 
+CLOSING: Final = ("user.logout", "user.tokens_revoked")
+"""Events that close sockets, in whichever process they are."""
 FAST_VOICE: Final = "en_US-joe-medium"
 """Speaks where no better voice is chosen or keeps up."""
 
 
 @asynccontextmanager
-async def house(settings: Settings, providers: Providers | None = None) -> AsyncIterator[House]:
-    """Everything, running: workers loading, sessions possible.
+async def house(
+    settings: Settings, providers: Providers | None = None, form: Shape | None = None
+) -> AsyncIterator[House]:
+    """Everything, running: workers loading, sessions possible. In another `form` than one process for all, only rows
+    that need the models have them, and the jobs and sockets beside them; every process tells of what it records.
 
     Raises ModelMissing, UnknownModel, NoSecretKey, ValueError.
 
     `providers` replaces those that the settings name.
     """
+    form = form or Shape()
     providers = providers or build(model_store(settings), provider_settings(settings))
+    if not form.talks:
+        providers = replace(providers, workers=())
     clock, ids, metrics, announcer = SystemClock(), Ids(), Metrics(), Announcer()
     local = make_url(settings.database).get_backend_name() == "sqlite"
     keys = keyring(settings.secret_key.get_secret_value(), data_dir=settings.data_dir, local=local)
@@ -113,6 +124,7 @@ async def house(settings: Settings, providers: Providers | None = None) -> Async
     speech = SpeechFiles(box)
     egress = GuardedEgress(destinations, agent=f"machineavatars/{version('machineavatars')} (+{settings.origin})")
     counters = counting(settings.redis_url, clock=clock, counted=lambda store: metrics.limits.labels(store).inc())
+    rows = Rows(form.elsewhere, clock=clock)
     try:
         box.start()
         await check_durable(database)
@@ -147,11 +159,13 @@ async def house(settings: Settings, providers: Providers | None = None) -> Async
             ids=ids,
             voices=providers.voices,
         )
-        vitals = Vitals(clock, version("machineavatars"), tuple(service.name for service in SERVICES))
+        vitals = Vitals(clock, version("machineavatars"), tuple(service.name for service in form.services))
         vitals.watch("database", _database(database))
         for worker in providers.workers:
             vitals.watch(worker.spec.kind, _worker(worker))
         vitals.watch("limits", counters.condition)
+        for name, row in rows.by_name.items():
+            vitals.elsewhere(name, row.condition)
         plans = FixedPlans(accounts.tier, clock=clock)
         limits = Limits(
             counters, plans, clock=clock, anonymous=settings.limits.anonymous, visitor=settings.limits.visitor
@@ -186,22 +200,42 @@ async def house(settings: Settings, providers: Providers | None = None) -> Async
             choices=choices,
             widget=files.build(),
         )
-        demo = await ensure_demo(database, accounts, now=deps.now(), origins=demo_origins(settings))
-        app = application(deps, files=files, trusted_proxies=settings.trusted_proxies, demo_chatbot=demo)
+        demo = None
+        if not form.alone:
+            demo = await ensure_demo(database, accounts, now=deps.now(), origins=demo_origins(settings))
+        app = application(
+            deps,
+            services=form.services,
+            files=files,
+            trusted_proxies=form.trusted_proxies(settings),
+            demo_chatbot=demo,
+            elsewhere=rows.by_name.values(),
+            alone=form.alone,
+        )
         rules = EndpointRules(hangover_ms=settings.turn.hangover_ms, cap_ms=int(settings.turn.utterance_cap_s * 1000))
         hub = Hub(Parts(engine, providers.vad, rules, metrics), bots, journal, max_sessions=settings.max_sessions)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(worker.run(), name=f"worker {worker.spec.kind}") for worker in providers.workers]
             tasks.append(group.create_task(watch_loop(metrics, clock), name="loop watch"))
+            if form.elsewhere:
+                tasks.append(group.create_task(rows.run(), name="rows"))
             outbox = Outbox(database, announcer, clock=clock, dice=Dice())
             jobs = Jobs(database, announcer, clock=clock, ids=ids, dice=Dice())
             jobs.every("retention", retention.EVERY, retention.pruning(database, clock))
             for type, handler in mail_jobs(settings, database, accounts, clock).items():
                 jobs.handle(type, handler, seconds=60)
             jobs.handle(user_mails.PURGE, user_mails.purging(database))
-            async with outbox, jobs, hub:
+            async with AsyncExitStack() as running:
+                await running.enter_async_context(outbox)
+                if form.talks:
+                    await running.enter_async_context(jobs)
+                await running.enter_async_context(hub)
                 sockets = Sockets(hub, tokens, metrics, clock=clock, origin=settings.origin)
-                sockets.attach(app)
+                if form.talks:
+                    sockets.attach(app)
+                if not local:
+                    neighbours = Neighbours(database, announcer, CLOSING, clock=clock)
+                    tasks.append(group.create_task(neighbours.run(), name="neighbours"))
                 announcer.on("user.logout", lambda event: sockets.revoke(event.data["user_id"], event.data["session"]))
                 announcer.on("user.tokens_revoked", lambda event: sockets.revoke(event.data["user_id"]))
                 yield House(app, hub, sockets, vitals, metrics, providers)
@@ -213,6 +247,7 @@ async def house(settings: Settings, providers: Providers | None = None) -> Async
         box.close()
         await egress.close()
         await counters.close()
+        await rows.close()
         await database.close()
 
 

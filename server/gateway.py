@@ -106,7 +106,8 @@ def application(
     names = {row.name for row in elsewhere}
     app.add_routes(routes((system, *(service for service in services if service.name not in names)), deps))
     for row in elsewhere:
-        app.router.add_route("*", f"/api/v1/{row.name}/{{path:.*}}", row.forward)
+        for path in ("", "/{path:.*}"):
+            app.router.add_route("*", f"/api/v1/{row.name}{path}", row.forward)
     app.middlewares.insert(1, passing(elsewhere))
     _documents(app, deps, services)
     if not alone:

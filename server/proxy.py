@@ -50,7 +50,7 @@ LOOK_EVERY: Final = 1.0
 LOOK_SECONDS: Final = 1.0
 RETRY_AFTER: Final = 2
 _HOP: Final = frozenset(
-    "connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding upgrade".split()
+    {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
 )
 """Headers that are about one connection (RFC 9110, 7.6.1)."""
 _OURS: Final = frozenset({"host", "expect", "forwarded", "x-forwarded-for", "x-real-ip", "x-request-id"})

@@ -83,6 +83,9 @@ class Settings(BaseSettings):
     redis_url: str = Field(
         "", description="For many machines: where requests are counted; empty counts in this process"
     )
+    services: dict[str, str] = Field(
+        {}, description="MA_SERVICES__AUTH=http://a:8001,http://b:8001: rows that other processes serve, and where"
+    )
     trusted_proxies: int = Field(
         0, description="How many proxies in front are believed about the client's address", ge=0
     )
@@ -124,8 +127,8 @@ def unknown_variables() -> list[str]:
 
 
 def _meant(name: str) -> bool:
-    """MA_TEST_ is the tests' own."""
-    return name.startswith("MA_") and not name.startswith("MA_TEST_")
+    """MA_TEST_ is the tests' own; a row that is none is refused at the start."""
+    return name.startswith("MA_") and not name.startswith(("MA_TEST_", "MA_SERVICES__"))
 
 
 def _variables(model: type[BaseModel], prefix: str) -> Iterator[str]:

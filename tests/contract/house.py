@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ from server.infra.hashing import Argon2Passwords
 from server.infra.limits import LocalCounters
 from server.infra.media import MediaFolder
 from server.infra.speech import SpeechFiles
+from tests.contract.shapes import ALL_SPLIT, rows_of
 
 ORIGIN = "http://localhost:8000"
 SITE = "https://shop.example"
@@ -288,9 +290,16 @@ def bearer(token: str) -> dict[str, str]:
 
 
 async def build(
-    folder: Path, url: str, *, check: Any = None, files: Files | None = None, trusted_proxies: int = 0
+    folder: Path,
+    url: str,
+    *,
+    check: Any = None,
+    files: Files | None = None,
+    trusted_proxies: int = 0,
+    split: bool = ALL_SPLIT,
 ) -> AsyncIterator[House]:
-    """Everything that compose puts together, on the database at `url`. `check` sees every response."""
+    """Everything that compose puts together, on the database at `url`: one application, or where it is `split` one for
+    each row, behind a gateway. `check` sees every response."""
     clock, ids, announcer = HandClock(), Ids(), Announcer()
     events: list[Event] = []
     announcer.on(ANY, events.append)
@@ -336,7 +345,9 @@ async def build(
         origin=ORIGIN,
         choices=choices,
     )
-    app = application(deps, files=files, trusted_proxies=trusted_proxies, demo_chatbot="cb_demo")
+    shape = AsyncExitStack()
+    elsewhere = await shape.enter_async_context(rows_of(deps)) if split else ()
+    app = application(deps, files=files, trusted_proxies=trusted_proxies, demo_chatbot="cb_demo", elsewhere=elsewhere)
     trace = aiohttp.TraceConfig()
     if check:
         trace.on_request_end.append(check)
@@ -351,6 +362,7 @@ async def build(
         yield House(deps, accounts, engine, clock, announcer, events, client, folder, mailbox, handlers)
     finally:
         await client.close()
+        await shape.aclose()
         await database.close()
         passwords.close()
         speech.close()

@@ -43,7 +43,7 @@ async def live(
     await migrate(chosen.database)
     async with house(chosen, providers) as built:
         measured(built.app, built.metrics, SystemClock(), trusted_proxies=chosen.trusted_proxies)
-        door = Door(built.app, crowd(chosen), built.metrics.turned_away)
+        door = Door(built.app, crowd(chosen, chosen.trusted_proxies), built.metrics.turned_away)
         port = await door.open("127.0.0.1", 0)
         built.vitals.ready = True
         try:

@@ -45,7 +45,7 @@ def documented() -> dict[str, str]:
 def written(default: Any) -> str:
     """A default as the table writes it."""
     value = default.get_secret_value() if isinstance(default, SecretStr) else default
-    text = f"{value:g}" if isinstance(value, int | float) else str(value)
+    text = f"{value:g}" if isinstance(value, int | float) else str(value or "")
     return f"`{text}`" if text else "none"
 
 
