@@ -27,6 +27,8 @@ from api.auth.store import Factors, IdentitySecrets, Revocations
 from api.chatbots.drafts import Drafts
 from api.chatbots.store import BotParts, Bots
 from api.history.store import Journal
+from api.llm.catalogue import installed
+from api.llm.choosing import ChosenModels
 from api.users import mails as user_mails
 from api.users.keys import Keys
 from api.users.store import Accounts
@@ -39,6 +41,7 @@ from pipelines.ports import NoGuard, OneModel
 from pipelines.providers.base import LlmOptions
 from pipelines.registry import Providers, ProviderSettings, build
 from pipelines.workers.process import WorkerProcess
+from server.core.breaker import Breaker
 from server.demo import ensure_demo
 from server.gateway import Files, application
 from server.hub import Hub
@@ -54,6 +57,7 @@ from server.infra.jobs import Jobs
 from server.infra.limits import counting
 from server.infra.mail import mailer
 from server.infra.media import MediaFolder
+from server.infra.model_client import model_client
 from server.infra.neighbours import Neighbours
 from server.infra.outbox import Outbox
 from server.infra.secrets import keyring
@@ -96,6 +100,8 @@ def provider_settings(settings: Settings) -> ProviderSettings:
 
 CLOSING: Final = ("user.logout", "user.tokens_revoked")
 """Events that close sockets, in whichever process they are."""
+MODEL_PAUSE: Final = 30.0
+"""Seconds for which a language model that failed is left alone, where there is another one to ask."""
 FAST_VOICE: Final = "en_US-joe-medium"
 """Speaks where no better voice is chosen or keeps up."""
 
@@ -146,10 +152,24 @@ async def house(
         options = LlmOptions(
             max_tokens=settings.llm.max_tokens,
             temperature=settings.llm.temperature,
-            frequency_penalty=0.4 if providers.llm.capabilities.local else 0.0,
+        )
+        models = ChosenModels(
+            database,
+            vault,
+            clock,
+            own=providers.llm,
+            installed=installed(
+                providers.llm.capabilities,
+                providers.stt.capabilities.model,
+                [voice.engine for voice in providers.voices],
+            ),
+            options=options,
+            connect=lambda endpoint: model_client(destinations, egress.names),
+            gate=lambda: Breaker(MODEL_PAUSE),
+            patience=settings.llm.first_token_timeout,
         )
         engine = Engine(
-            models=OneModel(providers.llm, options, settings.llm.first_token_timeout),
+            models=models,
             stt=providers.stt,
             tts=providers.tts,
             retriever=KnownAnswers(),
@@ -185,6 +205,7 @@ async def house(
             identities=IdentitySecrets(database, vault, clock=clock),
             bots=bots,
             parts=BotParts(clock),
+            models=models,
             drafts=Drafts(choices, clock),
             conversations=journal,
             engine=engine,
@@ -217,6 +238,7 @@ async def house(
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(worker.run(), name=f"worker {worker.spec.kind}") for worker in providers.workers]
             tasks.append(group.create_task(watch_loop(metrics, clock), name="loop watch"))
+            tasks.append(group.create_task(models.run(), name="models"))
             if form.elsewhere:
                 tasks.append(group.create_task(rows.run(), name="rows"))
             outbox = Outbox(database, announcer, clock=clock, dice=Dice())

@@ -20,13 +20,15 @@ from api.auth.service import auth
 from api.chat.service import chat_3d, chat_text, chat_voice
 from api.chatbots.service import chatbots
 from api.history.service import history
+from api.llm.service import llm
 from api.maintenance.service import maintenance
+from api.prompts.service import prompts
 from api.selection.service import selection
 from api.users.service import users
 from server.middleware import middlewares
 from server.proxy import Row, passing
 
-SERVICES: Final = (auth, users, chatbots, selection, maintenance, chat_3d, chat_text, chat_voice, history)
+SERVICES: Final = (auth, users, chatbots, selection, prompts, maintenance, chat_3d, chat_text, chat_voice, history, llm)
 """The catalogue's rows that this process serves."""
 
 LARGEST_BODY: Final = 12 * 1024 * 1024

@@ -27,6 +27,8 @@ from api._kit.ports import (
     IdentitySecrets,
     Ids,
     Keys,
+    LanguageModels,
+    LiveCalls,
     Media,
     Passwords,
     Plans,
@@ -36,6 +38,7 @@ from api._kit.ports import (
     TurnEngine,
     Vault,
 )
+from api._kit.sse import Background, Streamed, Streams
 from api._kit.store import Database
 from api._kit.values import milliseconds
 
@@ -83,8 +86,12 @@ class Deps:
     identities: IdentitySecrets
     bots: Bots
     parts: BotParts
+    models: LanguageModels
     drafts: Drafts
     conversations: Conversations
+    streams: Streams
+    background: Background
+    calls: LiveCalls
     engine: TurnEngine
     speech: Speech
     box: Box
@@ -123,6 +130,7 @@ class Ctx:
     origin: str | None = None
     same_origin: bool = False
     if_match: str | None = None
+    last_event_id: str | None = None
     idempotency_key: str | None = None
     upload: UploadedFile | None = None
 
@@ -193,7 +201,7 @@ class Deprecation:
         }
 
 
-Handler = Callable[..., Awaitable[BaseModel | Reply]]
+Handler = Callable[..., Awaitable[BaseModel | Reply | Streamed]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +228,8 @@ class Endpoint:
     """Whether requests count against the caller's rate limit."""
     harmless: bool = False
     """Doing it twice does no harm, or the handler sees to that itself: an `Idempotency-Key` claims nothing."""
+    streams: bool = False
+    """Answers with server-sent events, that add up to `returns`; a repetition by `Idempotency-Key` with that itself."""
     limit: Callable[[Ctx, Any], Sequence[Allowance]] | None = None
     """More to count by than who asks, from the context and the body."""
     reused: Callable[[Deps, Principal], Awaitable[None]] | None = None

@@ -1,6 +1,6 @@
 """Where services meet: what each asks of the others, of the turn engine and of the machine. Compose fills the ports."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -19,13 +19,27 @@ from api._kit.people import (
     Standing,
     Vault,
 )
-from pipelines.engine import Answer
-from pipelines.ports import Bot, Clock, Conversation, Ids, Journal, Modality, UnknownConversation
+from pipelines.engine import Answer, Listener, Spoken
+from pipelines.frames import Transcript
+from pipelines.ports import (
+    Bot,
+    Chosen,
+    Clock,
+    Conversation,
+    Ids,
+    Journal,
+    Modality,
+    Models,
+    UnknownConversation,
+    Visit,
+)
+from pipelines.providers.base import ChatMessage
 
 if TYPE_CHECKING:
     from api._kit.store import Transaction
 
 AudioFormat = Literal["mp3", "opus", "wav"]
+FileFormat = Literal["mp3", "opus", "wav", "jsonl", "csv"]
 
 
 class Bots(Protocol):
@@ -109,6 +123,81 @@ class BotParts(Protocol):
         """
         ...
 
+    async def everywhere(self, tx: "Transaction", name: str) -> Sequence[tuple[str, Mapping[str, Any]]]:
+        """That part of the organisation's chatbots, with each one's id: what their drafts have and visitors see."""
+        ...
+
+
+ModelKind = Literal["chat", "embedding", "stt", "tts"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A model that can be chosen. Prices are in millionths of a US dollar for a million tokens; None is unknown.
+
+    `locality` says where it runs: in this server, at an endpoint of the operator's, or at a provider that the
+    organisation has a key for.
+    """
+
+    id: str
+    provider: str
+    name: str
+    kind: ModelKind
+    context: int | None
+    price_input: int | None
+    price_output: int | None
+    locality: Literal["embedded", "operator", "provider"]
+    residency: str | None = None
+    status: Literal["available", "unavailable", "retired"] = "available"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One answer of a model that was tried out; `cost` is in millionths of a US dollar, None where no price is known.
+    With an `error`, which may be shown, the answer may be empty or cut short."""
+
+    model_id: str | None
+    response: str
+    finish_reason: str | None
+    first_token_ms: float | None
+    total_ms: float
+    input_tokens: int
+    output_tokens: int
+    cost: int | None
+    error: str | None
+
+
+class LanguageModels(Models, Protocol):
+    """The models that an organisation can use, asked and counted."""
+
+    def chosen(
+        self,
+        organization_id: str,
+        model_ids: Sequence[str],
+        *,
+        chatbot_id: str = "",
+        user_id: str = "",
+        params: Mapping[str, Any] | None = None,
+    ) -> Chosen:
+        """The first of the models, with the others to fall back on."""
+        ...
+
+    async def ask(self, chosen: Chosen, organization_id: str, messages: Sequence[ChatMessage]) -> Trial:
+        """One answer; a failure is in it."""
+        ...
+
+    async def listed(self, organization_id: str) -> Sequence[ModelInfo]:
+        """Every model that the organisation can use."""
+        ...
+
+    def forget(self, organization_id: str, provider: str) -> None:
+        """The provider's key has changed or is gone."""
+        ...
+
+    async def flush(self) -> None:
+        """Write down what was used so far. Raises Unavailable."""
+        ...
+
 
 class Conversations(Journal, Protocol):
     """Conversations and messages, as talking needs them."""
@@ -121,6 +210,7 @@ class Conversations(Journal, Protocol):
         *,
         conversation_id: str | None = None,
         language: str | None = None,
+        visit: Visit = ...,
     ) -> Conversation:
         """The named conversation, else the user's newest open one, else a new one that is not yet written.
 
@@ -137,6 +227,48 @@ class Conversations(Journal, Protocol):
         ...
 
 
+    async def sounded(self, conversation: Conversation, message_id: str, audio: dict[str, Any]) -> None:
+        """The reply has a sound file: `media_id`, `format`, `sample_rate` and `duration_ms`."""
+        ...
+
+    async def cut(self, conversation: Conversation, message_id: str, heard: str) -> None:
+        """Of a reply that was kept whole, the listener has heard only so much."""
+        ...
+
+    async def begin_call(self, conversation: Conversation) -> str:
+        """A voice session of this conversation, which begins with it if it is new; returns the session's id."""
+        ...
+
+    async def end_call(self, organization_id: str, call: "CallRow") -> int | None:
+        """Ends a voice session and its conversation; for how many milliseconds a client was connected, None when it
+        has ended before."""
+        ...
+
+    async def call(self, organization_id: str, call_id: str) -> "CallRow | None": ...
+
+    async def connected(self, conversation: Conversation, milliseconds: int) -> None:
+        """For so long a client was connected to the conversation's open voice sessions, if it has any."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CallRow:
+    """A voice session."""
+
+    id: str
+    conversation_id: str
+    chatbot_id: str
+    user_id: str
+
+
+class LiveCalls(Protocol):
+    """Conversations to which a client is connected at the moment."""
+
+    async def hang_up(self, conversation_id: str) -> None:
+        """Disconnect the client; returns when it is known for how long it was connected."""
+        ...
+
+
 class TurnEngine(Protocol):
     """One whole turn: the same prompts, history and stages as behind the sockets."""
 
@@ -150,12 +282,23 @@ class TurnEngine(Protocol):
         client_message_id: str | None = None,
         voice: bool,
         face: bool,
+        listener: Listener | None = None,
     ) -> Answer:
         """Keeps both messages in the journal. `audio` is mono PCM16 at 16 kHz.
 
-        Raises ProviderError and JournalUnavailable.
+        Raises NothingSaid, ProviderError, UnknownConversation and JournalUnavailable.
         """
         ...
+
+    async def say(self, text: str, voice: str, *, face: bool = False) -> Spoken:
+        """Words with a voice; one that fails is in `degraded`."""
+        ...
+
+    async def transcribe(self, audio: bytes, language: str) -> Transcript:
+        """Raises NothingSaid and ProviderError."""
+        ...
+
+    def voice_of(self, bot: Bot) -> str: ...
 
 
 class Speech(Protocol):
@@ -170,15 +313,30 @@ class Speech(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
+    """`name` is what a browser is to save it as; empty for what it shows itself."""
+
     path: Path
     content_type: str
+    name: str = ""
 
 
 class Media(Protocol):
     """Files that a signed URL opens for a while."""
 
-    async def save(self, data: bytes, format: AudioFormat) -> str:
+    async def save(self, data: bytes, format: FileFormat) -> str:
         """Keeps the bytes and returns their id."""
+        ...
+
+    async def save_all(self, pieces: AsyncIterator[bytes], format: FileFormat) -> str:
+        """Keeps what comes piece by piece."""
+        ...
+
+    async def renew(self, media_id: str) -> bool:
+        """Keep the file for another day; False when it is gone."""
+        ...
+
+    async def delete(self, media_id: str) -> None:
+        """Whether it is still there or not."""
         ...
 
     def url(self, media_id: str) -> str:
@@ -312,6 +470,7 @@ __all__ = [
     "BotParts",
     "Bots",
     "Box",
+    "CallRow",
     "CannotOpen",
     "Clock",
     "Conversation",
@@ -321,14 +480,19 @@ __all__ = [
     "FetchFailed",
     "FetchLimits",
     "FetchProblem",
+    "FileFormat",
+    "LiveCalls",
     "Fetched",
     "IdentitySecrets",
     "Ids",
     "Invitation",
     "Journal",
     "Keys",
+    "LanguageModels",
     "Media",
     "Modality",
+    "ModelInfo",
+    "ModelKind",
     "Passwords",
     "Plan",
     "Plans",
@@ -339,6 +503,7 @@ __all__ = [
     "Standing",
     "StoredFile",
     "TooExpensive",
+    "Trial",
     "TurnEngine",
     "UnknownConversation",
     "Unreadable",

@@ -249,6 +249,7 @@ class Bots:
                 ChatMessage(role, example[key]) for example in settings.get("examples", ()) for role, key in _SAID
             ),
             model=_model(parts.get("model")),
+            variables=parts.get("prompt", {}).get("variables", {}),
         )
 
     async def count(self, organization_id: str) -> int:
@@ -294,6 +295,21 @@ class BotParts:
             values["published_version"], _ = await keep_snapshot(tx, seen, note=note, author=author, now=now)
         await change(tx, chatbot_id, values)
         return values.get("published_version")
+
+    async def everywhere(self, tx: Transaction, name: str) -> list[tuple[str, Mapping[str, Any]]]:
+        """That part of the organisation's chatbots: what their drafts have and visitors see."""
+        seen = (versions.c.chatbot_id == chatbots.c.id) & (versions.c.version == chatbots.c.published_version)
+        rows = await tx.all(
+            tx.select(chatbots, chatbots.c.id, chatbots.c.parts, versions.c.snapshot)
+            .join(versions, seen, isouter=True)
+            .where(chatbots.c.status != "trashed")
+        )
+        found = [(row["id"], parts.get(name)) for row in rows for parts in (row["parts"], _parts(row["snapshot"]))]
+        return [(chatbot_id, part) for chatbot_id, part in found if part]
+
+
+def _parts(snapshot: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    return (snapshot or {}).get("parts") or {}
 
 
 async def lock(tx: Transaction, chatbot_id: str) -> None:

@@ -24,5 +24,6 @@ class Breaker:
     def succeeded(self) -> None:
         self._until = None
 
-    def failed(self, now: float) -> None:
-        self._until = now + self._pause
+    def failed(self, now: float, pause: float | None = None) -> None:
+        """`pause` is for one that says itself how long to leave it alone."""
+        self._until = now + (self._pause if pause is None else pause)

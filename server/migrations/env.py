@@ -6,7 +6,7 @@ from alembic import context
 
 from api._kit.store import metadata
 
-for service in ("auth", "chat", "chatbots", "history", "selection", "state", "users"):
+for service in ("auth", "chat", "chatbots", "history", "llm", "prompts", "selection", "state", "users"):
     import_module(f"api.{service}.store")
 
 context.configure(

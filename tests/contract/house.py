@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 from aiohttp.test_utils import TestClient, TestServer
+from openai import DefaultAsyncHttpxClient
 from sqlalchemy import select, update
 
 from api._kit.auth import Tokens
@@ -29,13 +30,16 @@ from api.auth.store import Factors, IdentitySecrets, Revocations
 from api.chatbots.drafts import Drafts
 from api.chatbots.store import BotParts, Bots
 from api.history.store import Journal
+from api.llm.catalogue import installed
+from api.llm.choosing import ChosenModels
 from api.users import mails as user_mails
 from api.users.keys import Keys
 from api.users.store import Accounts, organizations, users
 from pipelines.engine import Answer
 from pipelines.frames import OUTPUT_RATE, Cue, SpeechChunk, Viseme
-from pipelines.providers.base import Voice
+from pipelines.providers.base import LlmOptions, Voice
 from pipelines.registry import Voices
+from server.core.breaker import Breaker
 from server.gateway import SERVICES, Files, application
 from server.infra import db
 from server.infra.box import RlimitedBox
@@ -47,6 +51,7 @@ from server.infra.limits import LocalCounters
 from server.infra.media import MediaFolder
 from server.infra.speech import SpeechFiles
 from tests.contract.shapes import ALL_SPLIT, rows_of
+from tests.support.fakes import ScriptedLlm
 
 ORIGIN = "http://localhost:8000"
 SITE = "https://shop.example"
@@ -314,6 +319,16 @@ async def build(
     )
     accounts, journal = Accounts(database, clock=clock, ids=ids), Journal(database, clock=clock, ids=ids)
     engine = ScriptedEngine(journal, ids)
+    models = ChosenModels(
+        database,
+        vault,
+        clock,
+        own=ScriptedLlm(["Hello ", "there."]),
+        installed=installed(ScriptedLlm.capabilities, "whisper-tiny.en", ["fake"]),
+        options=LlmOptions(),
+        connect=lambda endpoint: DefaultAsyncHttpxClient(trust_env=False),
+        gate=lambda: Breaker(30.0),
+    )
     plans = FixedPlans(accounts.tier, clock=clock)
     vitals = Vitals(clock, "0.1.0", tuple(service.name for service in SERVICES))
     vitals.ready = True
@@ -331,6 +346,7 @@ async def build(
         identities=IdentitySecrets(database, vault, clock=clock),
         bots=Bots(database, choices),
         parts=BotParts(clock),
+        models=models,
         drafts=Drafts(choices, clock),
         conversations=journal,
         engine=engine,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from pipelines.providers.base import ChatMessage, LlmCapabilities, LlmOptions, ProviderError
+from pipelines.providers.base import ChatMessage, Ending, LlmCapabilities, LlmOptions, ProviderError
 from pipelines.providers.openai_compat import Endpoint, OpenAiLlm, fixed
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -64,6 +64,36 @@ def refusing(status: int, **error: Any) -> Handler:
 
 async def answer(provider: OpenAiLlm, options: LlmOptions | None = None) -> list[str]:
     return [text async for text in provider.stream(ASKED, options or LlmOptions()) if isinstance(text, str)]
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"), [("stop", "stop"), ("length", "length"), ("content_filter", "blocked"), (None, "stop")]
+)
+async def test_how_an_answer_ended_and_what_it_used_comes_last(told: str | None, reason: str) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        assert (await request.json())["stream_options"] == {"include_usage": True}
+        response = await begin(request, "Hello.")
+        last = {"index": 0, "delta": {}, "finish_reason": told}
+        await response.write(b"data: " + json.dumps({"id": "1", "choices": [last]}).encode() + b"\n\n")
+        used = {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15}
+        await response.write(b"data: " + json.dumps({"id": "1", "choices": [], "usage": used}).encode() + b"\n\n")
+        return await end(response)
+
+    async with llm(handler) as provider:
+        pieces = [piece async for piece in provider.stream(ASKED, LlmOptions())]
+    assert pieces == ["Hello.", Ending("model-x", reason, 12, 3)]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("header", "pause"), [("7", 7.0), ("99999", 600.0), ("tomorrow", None), (None, None)])
+async def test_how_long_a_provider_wants_to_be_left_alone_is_told(header: str | None, pause: float | None) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        headers = {"Retry-After": header} if header else {}
+        return web.json_response({"error": {"message": "slow down"}}, status=429, headers=headers)
+
+    async with llm(handler) as provider:
+        with pytest.raises(ProviderError) as refused:
+            await answer(provider)
+    assert refused.value.retry_after == pause
 
 
 async def test_text_arrives_as_the_model_writes_it() -> None:

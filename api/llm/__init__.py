@@ -1,0 +1,1 @@
+"""Which language model answers, at what price, and what comes instead when it fails."""

@@ -1,0 +1,1 @@
+"""What chatbots are told: named templates, their versions, and which one is published."""
