@@ -66,7 +66,10 @@ def _parser() -> argparse.ArgumentParser:
     doctor = command("doctor", _doctor, "look at everything that a server needs here, and say how to mend it")
     doctor.add_argument("--json", action="store_true", help="for machines")
     doctor.add_argument("--quick", action="store_true", help="start no process and ask no model")
-    command("migrate", _migrate, "bring the database to the newest schema")
+    migrating = command("migrate", _migrate, "bring the database to the newest schema")
+    migrating.add_argument(
+        "--down", metavar="REVISION", help="back to an older schema; what only newer ones hold is lost"
+    )
     command("demo", _demo, "make sure that the published demo chatbot exists, and print its id")
     command("wire", _wire, "print the JSON Schema of the websocket events")
     described = command("openapi", _openapi, "print the OpenAPI document")
@@ -125,10 +128,10 @@ def _problems(error: ValidationError) -> list[str]:
     ]
 
 
-def _migrate(settings: Settings, _: argparse.Namespace) -> int:
+def _migrate(settings: Settings, chosen: argparse.Namespace) -> int:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    asyncio.run(migrate(settings.database))
-    print_line("The database is up to date.")
+    asyncio.run(migrate(settings.database, chosen.down or "head", down=chosen.down is not None))
+    print_line(f"The database is at {chosen.down}." if chosen.down else "The database is up to date.")
     return 0
 
 

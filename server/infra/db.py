@@ -113,20 +113,24 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-async def migrate(url: str, revision: str = "head") -> None:
-    """Bring the database to `revision`. Safe to run from several processes at once."""
+async def migrate(url: str, revision: str = "head", *, down: bool = False) -> None:
+    """Bring the database up to `revision`, or back `down` to it. Safe to run from several processes at once."""
     made = engine(url, patience=MIGRATION_SECONDS)
     try:
         async with made.begin() as connection:
             if connection.dialect.name == "postgresql":
                 await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
-            await connection.run_sync(_upgrade, revision)
+            await connection.run_sync(_down if down else _up, revision)
     finally:
         await made.dispose()
 
 
-def _upgrade(connection: Connection, revision: str) -> None:
+def _up(connection: Connection, revision: str) -> None:
     command.upgrade(_config(connection), revision)
+
+
+def _down(connection: Connection, revision: str) -> None:
+    command.downgrade(_config(connection), revision)
 
 
 def _config(connection: Connection) -> Config:
