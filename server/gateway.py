@@ -42,6 +42,7 @@ _DEMO_CSP: Final = (
     _OURS + "script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob: data:; font-src 'self'; "
     "media-src 'self' blob:; connect-src 'self' blob:; worker-src 'self' blob:; manifest-src 'self'"
 )
+_ACCOUNT_CSP: Final = _OURS + "script-src 'self'; style-src 'self'; connect-src 'self'"
 _DOCS_CSP: Final = (
     _OURS + "script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
     "connect-src 'self'; worker-src 'self' blob:"
@@ -78,6 +79,7 @@ class Files:
     widget: Path = _ROOT / "static/embed/dist"
     demo: Path = _ROOT / "static/embed/demo"
     docs: Path = _ROOT / "static/docs"
+    account: Path = _ROOT / "static/account"
     avatars: Path = _ROOT / "avatars/dist"
 
     def build(self) -> WidgetBuild | None:
@@ -183,6 +185,8 @@ def _files(app: web.Application, deps: Deps, files: Files, demo_chatbot: str | N
     get("/avatars/{path:[A-Za-z0-9_-]+[.](?:glb|png)}", _serve(files.avatars, None, "public, max-age=3600"))
     get("/", _serve(files.demo, "index.html", _PAGE, csp=_DEMO_CSP))
     get("/demo/{path:.+}", _serve(files.demo, None, _PAGE, csp=_DEMO_CSP))
+    get("/account/", _serve(files.account, "index.html", _PAGE, csp=_ACCOUNT_CSP))
+    get("/account/{path:.+}", _serve(files.account, None, _PAGE, csp=_ACCOUNT_CSP))
     get("/docs", _serve(files.docs, "swagger.html", _PAGE, csp=_DOCS_CSP))
     get("/redoc", _serve(files.docs, "redoc.html", _PAGE, csp=_DOCS_CSP))
     get("/docs/{path:.+}", _serve(files.docs, None, _SHORT, csp=_DOCS_CSP))

@@ -24,7 +24,7 @@ from api._kit.limits import Limits
 from api._kit.mail import Mail
 from api._kit.plans import FixedPlans
 from api._kit.ports import Bot, Conversation
-from api._kit.store import PLATFORM, Tenant, jobs
+from api._kit.store import PLATFORM, Tenant, jobs, metadata
 from api.auth import mails as auth_mails
 from api.auth.store import Factors, IdentitySecrets, Revocations
 from api.chatbots.drafts import Drafts
@@ -190,6 +190,11 @@ class House:
         """What the link of the only mail of this kind carries."""
         (found,) = [mail.link for mail in await self.mails() if f"#{kind}=" in mail.link]
         return found.rpartition("=")[2]
+
+    async def kept(self) -> str:
+        """Every row of every table, as text."""
+        async with self.deps.database.view(PLATFORM) as tx:
+            return "\n".join([f"{table.name} {await tx.all(select(table))}" for table in metadata.sorted_tables])
 
     async def verified(self, email: str = "user@example.com", *, tier: str = "enterprise") -> dict[str, str]:
         """An owner whose address is confirmed."""
