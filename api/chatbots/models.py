@@ -161,6 +161,9 @@ class Embed(Output):
     csp: dict[str, str] = Field(description="Response headers that a page with a content security policy needs")
     sri: str | None = Field(description="Integrity of the script in `html_pinned`; /widget.js itself may change")
     allowed_origins: list[str]
+    identity_secret: str | None = Field(
+        None, description="For admins: what the website's server signs its visitors' identities with"
+    )
 
 
 class AvatarRef(Output):

@@ -219,9 +219,12 @@ async def embed(ctx: Ctx, query: EmbedQuery) -> Embed:
     async with ctx.deps.database.view(ctx.tenant) as tx:
         bot = await _read(ctx, tx)
     deps = ctx.deps
-    return embedding.embed(
+    shown = embedding.embed(
         query.kind, bot.id, bot.name, origin=deps.origin, widget=deps.widget, allowed=bot.allowed_origins
     )
+    if not ctx.caller.may(frozenset("A")):
+        return shown
+    return shown.model_copy(update={"identity_secret": await deps.identities.secret(ctx.tenant, bot.id)})
 
 
 @chatbots.get("/{chatbot_id}/config", who="P", returns=BootConfig, etag=True, errors=(403,))
