@@ -27,6 +27,7 @@ from api.auth.store import Factors, IdentitySecrets, Revocations
 from api.chatbots.drafts import Drafts
 from api.chatbots.store import BotParts, Bots
 from api.history.store import Journal
+from api.state.live import LiveStates, keeping
 from api.llm.catalogue import installed
 from api.llm.choosing import ChosenModels
 from api.users import mails as user_mails
@@ -63,6 +64,7 @@ from server.infra.outbox import Outbox
 from server.infra.secrets import keyring
 from server.infra.speech import SpeechFiles
 from server.proxy import Rows
+from server.live import watching
 from server.samples import VoiceSamples, offered
 from server.settings import Settings
 from server.shape import Shape
@@ -149,6 +151,8 @@ async def house(
         accounts = Accounts(database, clock=clock, ids=ids)
         journal = Journal(database, clock=clock, ids=ids)
         bots = Bots(database, choices)
+        live = LiveStates(clock)
+        live.listen(announcer)
         options = LlmOptions(
             max_tokens=settings.llm.max_tokens,
             temperature=settings.llm.temperature,
@@ -216,6 +220,7 @@ async def house(
             plans=plans,
             limits=limits,
             replays=Replays(database, keys.derive("idempotency"), clock=clock),
+            live=live,
             vitals=vitals,
             origin=settings.origin,
             choices=choices,
@@ -234,7 +239,8 @@ async def house(
             alone=form.alone,
         )
         rules = EndpointRules(hangover_ms=settings.turn.hangover_ms, cap_ms=int(settings.turn.utterance_cap_s * 1000))
-        hub = Hub(Parts(engine, providers.vad, rules, metrics), bots, journal, max_sessions=settings.max_sessions)
+        parts = Parts(engine, providers.vad, rules, metrics, watching(live, clock))
+        hub = Hub(parts, bots, journal, max_sessions=settings.max_sessions)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(worker.run(), name=f"worker {worker.spec.kind}") for worker in providers.workers]
             tasks.append(group.create_task(watch_loop(metrics, clock), name="loop watch"))
@@ -242,6 +248,7 @@ async def house(
             if form.elsewhere:
                 tasks.append(group.create_task(rows.run(), name="rows"))
             outbox = Outbox(database, announcer, clock=clock, dice=Dice())
+            outbox.consumer("state", {"conversation.ended"}, keeping(database, live))
             jobs = Jobs(database, announcer, clock=clock, ids=ids, dice=Dice())
             jobs.every("retention", retention.EVERY, retention.pruning(database, clock))
             for type, handler in mail_jobs(settings, database, accounts, clock).items():

@@ -24,11 +24,27 @@ from api.llm.service import llm
 from api.maintenance.service import maintenance
 from api.prompts.service import prompts
 from api.selection.service import selection
+from api.state.service import state_3d, state_text, state_voice
 from api.users.service import users
 from server.middleware import middlewares
 from server.proxy import Row, passing
 
-SERVICES: Final = (auth, users, chatbots, selection, prompts, maintenance, chat_3d, chat_text, chat_voice, history, llm)
+SERVICES: Final = (
+    auth,
+    users,
+    chatbots,
+    selection,
+    state_3d,
+    state_text,
+    state_voice,
+    prompts,
+    maintenance,
+    chat_3d,
+    chat_text,
+    chat_voice,
+    history,
+    llm,
+)
 """The catalogue's rows that this process serves."""
 
 LARGEST_BODY: Final = 12 * 1024 * 1024

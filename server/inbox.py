@@ -9,6 +9,7 @@ from pipelines.engine import Engine
 from pipelines.providers.base import Vad
 from server.ear import Deaf
 from server.hearing import Partial, Recognised
+from server.live import Watch, nobody
 from server.replies import Ack, Ended, Shown
 from server.telemetry import Metrics
 
@@ -25,6 +26,7 @@ class Parts:
     vad: Vad
     rules: EndpointRules
     metrics: Metrics
+    watch: Watch = nobody
     answering: set[str] = field(default_factory=set)
     """Messages that some session is answering now."""
 

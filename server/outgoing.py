@@ -35,10 +35,21 @@ class Link(Protocol):
 
 
 class Outgoing:
-    """A client that stops reading is cut at the stream's budget (`slow`); coming back, it starts from the history."""
+    """A client that stops reading is cut at the stream's budget (`slow`); coming back, it starts from the history.
 
-    def __init__(self, clock: Clock, metrics: Metrics, *, window: int = 262_144, limit: int = 4_194_304) -> None:
-        self._clock, self._metrics = clock, metrics
+    `watch` is told of every event, also when no client is there to get it.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        metrics: Metrics,
+        watch: Callable[[wire.ServerEvent], None],
+        *,
+        window: int = 262_144,
+        limit: int = 4_194_304,
+    ) -> None:
+        self._clock, self._metrics, self._watch = clock, metrics, watch
         self._health: dict[str, wire.Health] = {}
         self._stream = Stream(window=window, limit=limit)
         self._wake = asyncio.Event()
@@ -53,6 +64,7 @@ class Outgoing:
 
     def send(self, event: wire.ServerEvent) -> None:
         """Number the event and queue it. What a client that was cut has missed is in the history, and not kept here."""
+        self._watch(event)
         if self._overrun:
             return
         body = event.model_dump(mode="json", exclude_none=True)

@@ -6,6 +6,7 @@ posts its result back. A turn is a child task, and an interruption is its cancel
 
 import asyncio  # create_task only inside this session's TaskGroup
 from collections import deque
+from functools import partial
 from hmac import compare_digest
 from typing import Literal
 
@@ -48,7 +49,7 @@ class Session:
         self.id, self.bot, self.conversation = sid, bot, conversation
         engine = parts.engine
         self._token, self._old_token = engine.ids.new("rst"), ""
-        self.outgoing = Outgoing(engine.clock, parts.metrics)
+        self.outgoing = Outgoing(engine.clock, parts.metrics, partial(parts.watch, conversation))
         self._engine = engine
         self._clock, self._ids = engine.clock, engine.ids
         self._greet = hello.greet

@@ -28,6 +28,7 @@ from api._kit.ports import (
     Ids,
     Keys,
     LanguageModels,
+    LiveStates,
     LiveCalls,
     Media,
     Passwords,
@@ -88,6 +89,7 @@ class Deps:
     parts: BotParts
     models: LanguageModels
     drafts: Drafts
+    live: LiveStates
     conversations: Conversations
     streams: Streams
     background: Background

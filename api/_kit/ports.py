@@ -128,6 +128,29 @@ class BotParts(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What a conversation shows right now. `seq` grows with every change; times are milliseconds since the epoch."""
+
+    conversation_id: str
+    organization_id: str
+    chatbot_id: str
+    user_id: str
+    seq: int
+    shown: Mapping[str, Any]
+    updated_at: int
+
+
+class LiveStates(Protocol):
+    """What conversations show right now."""
+
+    def show(self, conversation: Conversation, shown: Mapping[str, Any]) -> None:
+        """The conversation shows this from now on, such as its `status`; the rest stays. Never waits or fails."""
+        ...
+
+    async def find(self, conversation_id: str) -> Live | None: ...
+
+
 ModelKind = Literal["chat", "embedding", "stt", "tts"]
 
 
@@ -481,7 +504,9 @@ __all__ = [
     "FetchLimits",
     "FetchProblem",
     "FileFormat",
+    "Live",
     "LiveCalls",
+    "LiveStates",
     "Fetched",
     "IdentitySecrets",
     "Ids",

@@ -58,7 +58,8 @@ class Drafts:
         note: str | None = None,
         author: str | None = None,
     ) -> Release:
-        """Show the draft to visitors, or go back to a `version`. A chatbot that pauses goes on pausing.
+        """Show the draft to visitors, or go back to a `version`. What is shown already is not kept a second time. A
+        chatbot that pauses goes on pausing.
 
         Raises NotFound, and Conflict with the steps that are missing or while the chatbot is under maintenance.
         """
@@ -78,13 +79,16 @@ class Drafts:
                 details=f"missing steps: {listed}",
                 extra={"missing": steps},
             )
-        if version is None:
+        seen = {name: shown.get(name) for name in store.SNAPSHOT}
+        changed = store.changed(before["snapshot"] if before else {}, seen)
+        if version is None and before is not None and not changed:
+            version = row["published_version"]
+        elif version is None:
             version, _ = await store.keep_snapshot(tx, row, note=note, author=author, now=now)
         status = "active" if row["status"] == "draft" else row["status"]
         await store.change(tx, chatbot_id, {"published_version": version, "status": status, "updated_at": now})
         tx.record("chatbot.published", {"chatbot_id": chatbot_id, "version": version})
-        seen = {name: shown.get(name) for name in store.SNAPSHOT}
-        return Release(version, now, tuple(store.changed(before["snapshot"] if before else {}, seen)))
+        return Release(version, now, tuple(changed))
 
     async def _draft(self, tx: Transaction, row: Row) -> Draft:
         origins = (await store.origins_of(tx, [row["id"]]))[row["id"]]

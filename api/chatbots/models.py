@@ -1,9 +1,10 @@
 """What the chatbot service takes and gives."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
+from api._kit.appearance import Theme
 from api._kit.origins import normal
 from api._kit.paging import PageQuery
 from api._kit.values import Commas, Identifier, Input, LanguageTag, Name, Output, Timestamp
@@ -19,15 +20,6 @@ Text = Annotated[str, StringConstraints(max_length=500)]
 TextKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.]{0,63}$")]
 Texts = Annotated[dict[TextKey, Text], Field(max_length=200)]
 Suggestion = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120)]
-
-
-class Theme(Input):
-    """How the widget looks on the page."""
-
-    color: str = Field("#2f6fed", pattern=r"^#[0-9a-fA-F]{6}$")
-    mode: Literal["auto", "light", "dark"] = "auto"
-    position: Literal["left", "right"] = "right"
-    radius: int = Field(16, ge=0, le=32, description="Of the panel's corners, in pixels")
 
 
 class Example(Input):
@@ -204,3 +196,4 @@ class BootConfig(Output):
     voice: VoiceRef | None
     features: Features
     consent: Consent
+    presentation: dict[str, Any] = Field(description="What the owner has set of `/state-{type}`'s `presentation`")

@@ -255,6 +255,7 @@ async def config(ctx: Ctx) -> Reply:
         voice=VoiceRef(id=bot.voice_id) if bot.voice_id and bot.type != "text" else None,
         features=Features(voice=bot.type != "text" and bot.voice_id is not None, three_d=bot.type == "3d", text=True),
         consent=Consent(required=False),
+        presentation=shown.get("parts", {}).get("presentation", {}),
     )
     return Reply(body, headers={"Cache-Control": "private, max-age=60"})
 

@@ -188,8 +188,8 @@ def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
 
 def _flat(snapshot: Mapping[str, Any]) -> dict[str, Any]:
     fields = {name: value for name, value in snapshot.items() if name not in ("settings", "parts")}
-    settings = {f"settings.{name}": value for name, value in snapshot.get("settings", {}).items()}
-    return {**fields, **settings, **snapshot.get("parts", {})}
+    settings = {f"settings.{name}": value for name, value in (snapshot.get("settings") or {}).items()}
+    return {**fields, **settings, **(snapshot.get("parts") or {})}
 
 
 _FOUND: Final = select(chatbots).where(chatbots.c.id == bindparam("chatbot"), chatbots.c.status != "trashed")

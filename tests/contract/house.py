@@ -30,6 +30,7 @@ from api.auth.store import Factors, IdentitySecrets, Revocations
 from api.chatbots.drafts import Drafts
 from api.chatbots.store import BotParts, Bots
 from api.history.store import Journal
+from api.state.live import LiveStates
 from api.llm.catalogue import installed
 from api.llm.choosing import ChosenModels
 from api.users import mails as user_mails
@@ -335,6 +336,8 @@ async def build(
         gate=lambda: Breaker(30.0),
     )
     plans = FixedPlans(accounts.tier, clock=clock)
+    live = LiveStates(clock)
+    live.listen(announcer)
     vitals = Vitals(clock, "0.1.0", tuple(service.name for service in SERVICES))
     vitals.ready = True
     deps = Deps(
@@ -362,6 +365,7 @@ async def build(
         plans=plans,
         replays=Replays(database, [KEY], clock=clock),
         limits=Limits(LocalCounters(), plans, clock=clock),
+        live=live,
         vitals=vitals,
         origin=ORIGIN,
         choices=choices,

@@ -42,7 +42,7 @@ def named(endpoints: list[Endpoint]) -> list[object]:
 def address(endpoint: Endpoint, **ids: str) -> str:
     """The path with ids of things that there are not, unless given."""
     names = {"chatbot_id": "cb_none", "conversation_id": "conv_none", "message_id": "msg_none", "job_id": "job_none"}
-    names |= {"user_id": "user_none", "key_id": "key_none"}
+    names |= {"step": "purpose", "user_id": "user_none", "key_id": "key_none"}
     return endpoint.path.format(**(names | ids))
 
 
