@@ -28,6 +28,8 @@ def _down(node: Any, *, names: bool = False) -> Any:
         match key:
             case "additionalProperties" if "patternProperties" in node:
                 pass
+            case "default" if value is None:
+                pass
             case "example" | "default" | "enum":
                 out[key] = value
             case "examples" if isinstance(value, list):

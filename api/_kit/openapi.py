@@ -109,6 +109,7 @@ _HEADERS: Final[Mapping[str, Json]] = {
     "Sunset": {"description": "When this goes (RFC 8594)", "schema": {"type": "string"}},
 }
 _VERSIONED: Final = "/api/"
+_EVENTS: Final = 'id: 3\nevent: text.delta\ndata: {"text":"Hello"}\n\n'
 _ALWAYS: Final = ("X-Request-ID", "API-Version")
 _COUNTED: Final = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "RateLimit-Policy", "RateLimit")
 _PARAMETERS: Final[Mapping[str, Json]] = {
@@ -162,7 +163,7 @@ def document(services: Iterable[Service], *, version: str, origin: str, dialect:
             if model:
                 keyed[(model, "validation")] = None
     refs, definitions = models_json_schema(list(keyed), ref_template=_REF)
-    schemas: Json = definitions.get("$defs", {})
+    schemas: Json = _closed(definitions.get("$defs", {}))
     paths: dict[str, Json] = {}
     for e in endpoints:
         paths.setdefault(e.path, {})[e.method.lower()] = _operation(e, refs, schemas, origin)
@@ -190,6 +191,16 @@ def document(services: Iterable[Service], *, version: str, origin: str, dialect:
         },
     }
     return native if dialect == "3.1" else down(native)
+
+
+def _closed(node: Any) -> Any:
+    """A map whose keys have a pattern takes no other keys: pydantic checks that, and does not say it."""
+    if isinstance(node, list):
+        return [_closed(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    more = {"additionalProperties": False} if isinstance(node.get("patternProperties"), dict) else {}
+    return {**{key: _closed(value) for key, value in node.items()}, **more}
 
 
 def _name(ref: Json) -> str:
@@ -288,7 +299,9 @@ def _success(e: Endpoint, refs: Mapping[Any, Json], schemas: Json) -> Json:
         names.append("Idempotency-Replayed")
     if e.deprecation:
         names += ["Deprecation", "Sunset"]
-    content = {"application/json": {"schema": schema, "example": shown}}
+    content: Json = {"application/json": {"schema": schema, "example": shown}}
+    if e.streams:
+        content["text/event-stream"] = {"schema": {"type": "string"}, "example": _EVENTS}
     return {"description": "Created" if e.status == 201 else "Success", "headers": _headers(*names), "content": content}
 
 
@@ -359,7 +372,11 @@ def _request(e: Endpoint, body: type[BaseModel], refs: Mapping[Any, Json], schem
     content: Json = {"application/json": {"schema": ref, "example": shown}}
     if e.upload:
         instead = {name for rule in model.get("allOf", ()) for name in rule["required"]}
-        fields = {name: schema for name, schema in model.get("properties", {}).items() if name not in instead}
+        fields = {
+            name: _given(schema)
+            for name, schema in model.get("properties", {}).items()
+            if name not in instead and _given(schema).get("type", "object") != "object"
+        }
         file = {"type": "string", "format": "binary", "description": e.upload.description}
         form = {
             "type": "object",

@@ -88,10 +88,14 @@ def example(schema: Json, schemas: Json, name: str = "", *, whole: bool = True) 
 
 def _object(schema: Json, schemas: Json, *, whole: bool) -> Json:
     properties = schema.get("properties", {})
-    first = schema.get("oneOf", schema.get("allOf", [{}]))[0]
+    first, *others = schema.get("oneOf", schema.get("allOf", [{}]))
     required = {*schema.get("required", ()), *first.get("required", ())}
+    instead = {name for other in others for name in other.get("required", ())} if first.get("required") else ()
     shown = [name for name, inner in properties.items() if whole or name in required or "examples" in inner]
-    return {name: example(properties[name], schemas, name, whole=whole) for name in shown or list(properties)[:1]}
+    return {
+        name: None if name in instead else example(properties[name], schemas, name, whole=whole)
+        for name in shown or list(properties)[:1]
+    }
 
 
 def path_value(name: str) -> str:

@@ -3,9 +3,10 @@
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from api._kit.paging import PageQuery
-from api._kit.values import Commas, Identifier, Input, LanguageTag, Output, Timestamp
+from api._kit.values import Commas, Identifier, Input, LanguageTag, Moment, Output, Timestamp
 from pipelines.providers.base import Speed
 
 Gender = Literal["female", "male", "neutral"]
@@ -19,6 +20,8 @@ class ChoiceQuery(PageQuery):
 
     sort_by: Literal["name", "id"] = "name"
     order: Literal["asc", "desc"] = "asc"
+    created_after: SkipJsonSchema[Moment | None] = None
+    created_before: SkipJsonSchema[Moment | None] = None
 
     @field_validator("created_after", "created_before")
     @classmethod

@@ -1,6 +1,5 @@
 """What the user service takes and gives."""
 
-import re
 from ipaddress import ip_network
 from typing import Annotated, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -13,6 +12,7 @@ from api._kit.passwords import LONGEST, SHORTEST
 from api._kit.values import Commas, Input, LanguageTag, Moment, Name, Output, Timestamp
 
 SWITCHES: Final = 40
+Switch = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.]{0,39}$")]
 Capability = Literal["clinician", "agent"]
 SCOPED: Final = (
     "users|chatbots|selection|crawl|state-3d|state-text|state-voice|prompts|maintenance|chat-3d|chat-text|chat-voice|"
@@ -35,12 +35,6 @@ def _network(value: str) -> str:
         return str(ip_network(value))
     except ValueError:
         raise ValueError("an IP address, or a network such as 203.0.113.0/24") from None
-
-
-def _switches(value: dict[str, bool]) -> dict[str, bool]:
-    if len(value) > SWITCHES or not all(re.fullmatch(r"[a-z][a-z0-9_.]{0,39}", name) for name in value):
-        raise ValueError(f"{SWITCHES} names at most, each up to 40 of a-z 0-9 _ .")
-    return value
 
 
 class Limits(Output):
@@ -84,7 +78,7 @@ class UserPatch(Input):
     phone: Annotated[str, Field(pattern=r"^\+[1-9][0-9]{6,14}$")] | None = Field(None, examples=["+1234567890"])
     locale: LanguageTag | None = None
     timezone: Annotated[str, Field(max_length=64), AfterValidator(_timezone)] | None = None
-    notification_prefs: Annotated[dict[str, bool], AfterValidator(_switches)] | None = Field(
+    notification_prefs: Annotated[dict[Switch, bool], Field(max_length=SWITCHES)] | None = Field(
         None, description="Which mails I want", examples=[{"weekly_report": False}]
     )
     current_password: SecretStr | None = Field(None, max_length=1024)
