@@ -195,11 +195,15 @@ class ChosenModels:
                 for llm in self._retire():
                     await llm.close()
         finally:
-            with suppress(Unavailable):
-                await self.flush()
-            for one in self._open.values():
-                await one.llm.close()
-            self._open.clear()
+            await self.close()
+
+    async def close(self) -> None:
+        """Write down what is left, as far as that is possible, and hang up."""
+        with suppress(Unavailable):
+            await self.flush()
+        for one in self._open.values():
+            await one.llm.close()
+        self._open.clear()
 
     def _candidate(self, model_id: str, by: SpentBy) -> Candidate:
         provider = model_id.partition("/")[0]

@@ -97,7 +97,7 @@ def _tests(ctx: Ctx, body: ModelTest) -> Sequence[Allowance]:
     return (Allowance(f"llm.test:{ctx.tenant}", (Window("tests", 3600, TESTS_AN_HOUR),)),)
 
 
-@llm.post("/test", who="E", body=ModelTest, returns=TestResults, limit=_tests)
+@llm.post("/test", who="E", body=ModelTest, returns=TestResults, errors=(404,), limit=_tests)
 async def test(ctx: Ctx, body: ModelTest) -> TestResults:
     """Ask up to four models the same and compare. It is charged like any other answer."""
     if body.chatbot_id is not None:

@@ -387,6 +387,7 @@ async def build(
         yield House(deps, accounts, engine, clock, announcer, events, client, folder, mailbox, handlers)
     finally:
         await client.close()
+        await models.close()
         await shape.aclose()
         await database.close()
         passwords.close()

@@ -133,11 +133,11 @@ async def test_a_key_that_the_provider_refuses_is_not_kept(house: House) -> None
 
 
 @pytest.mark.parametrize(
-    "address",
+    "place",
     ["http://169.254.169.254/v1", "https://10.0.0.1/v1", "http://localhost:11434/v1", "http://example.com/v1"],
 )
-async def test_a_provider_in_a_private_network_or_without_encryption_is_refused(house: House, address: str) -> None:
-    body = {"api_key": KEY, "base_url": address}
+async def test_a_provider_in_a_private_network_or_without_encryption_is_refused(house: House, place: str) -> None:
+    body = {"api_key": KEY, "base_url": place}
     path = "/api/v1/llm/providers/acme"
     await house.refused("PUT", path, 400, "URL_NOT_ALLOWED", headers=await house.owner(), json=body)
 

@@ -16,11 +16,18 @@ TABLE = table()
 GUARDED = [e for e in TABLE if not e.public]
 WRITING = [e for e in TABLE if e.method in ("POST", "PUT", "PATCH") or e.body]
 READING = [e for e in TABLE if e.method == "GET"]
-ADDRESSED = [e for e in GUARDED if "{" in e.path]
+MADE_BY_NAME = {"keep_provider"}
+"""What is put under a name that every organisation has for itself."""
+ADDRESSED = [e for e in GUARDED if "{" in e.path and e.name not in MADE_BY_NAME]
 WITH_BOT = [e for e in GUARDED if e.body and "chatbot_id" in e.body.model_fields]
 BODIES: dict[str, dict[str, object]] = {
     "history.feedback": {"rating": "up"},
     "auth.register": {"email": "b@example.com", "password": "x" * 12, "name": "B", "accept_terms": True},
+    "prompts.create": {"chatbot_id": "cb_none", "name": "A prompt", "content": "Be kind."},
+    "prompts.test": {"messages": [{"content": "Hello"}]},
+    "llm.test": {"models": ["server/default"], "messages": [{"content": "Hello"}]},
+    "llm.select": {"chat": {"primary": "server/default"}},
+    "llm.keep_provider": {"api_key": "sk-none", "base_url": "https://192.0.2.1/v1"},
     "auth.login": {"email": "user@example.com", "password": "wrong"},
     "auth.verify_email": {"token": "none"},
     "auth.forgot_password": {"email": "user@example.com"},
@@ -43,6 +50,7 @@ def address(endpoint: Endpoint, **ids: str) -> str:
     """The path with ids of things that there are not, unless given."""
     names = {"chatbot_id": "cb_none", "conversation_id": "conv_none", "message_id": "msg_none", "job_id": "job_none"}
     names |= {"step": "purpose", "user_id": "user_none", "key_id": "key_none"}
+    names |= {"prompt_id": "prm_none", "provider": "acme"}
     return endpoint.path.format(**(names | ids))
 
 

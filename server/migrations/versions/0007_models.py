@@ -27,7 +27,7 @@ def upgrade() -> None:
             ["chatbot_id"], ["chatbots.id"], name=op.f("fk_prompts_chatbot_id"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_prompts")),
-        sa.UniqueConstraint("chatbot_id", "name", name=op.f("uq_prompts_chatbot_id")),
+        sa.UniqueConstraint("chatbot_id", "name", name=op.f("uq_prompts_chatbot_id_name")),
     )
     with op.batch_alter_table("prompts", schema=None) as batch_op:
         batch_op.create_index("ix_prompts_organization_id_created_at", ["organization_id", "created_at"], unique=False)
@@ -61,7 +61,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_llm_providers")),
-        sa.UniqueConstraint("organization_id", "name", name=op.f("uq_llm_providers_organization_id")),
+        sa.UniqueConstraint("organization_id", "name", name=op.f("uq_llm_providers_organization_id_name")),
     )
     op.create_table(
         "llm_usage",
