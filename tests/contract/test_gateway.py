@@ -121,6 +121,8 @@ async def test_another_website_may_not_read(house: House) -> None:
         ("/demo/demo.css", "no-cache", "script-src 'self'"),
         ("/docs", "no-cache", "script-src 'self'"),
         ("/redoc", "no-cache", "script-src 'self'"),
+        ("/account/", "no-cache", "script-src 'self'"),
+        ("/account/account.js", "no-cache", "script-src 'self'"),
         ("/widget.js", "public, max-age=300", "default-src 'none'"),
         ("/w/abc123/panel.js", "public, max-age=31536000, immutable", "default-src 'none'"),
         ("/w/abc123/widget.js", "public, max-age=31536000, immutable", "default-src 'none'"),

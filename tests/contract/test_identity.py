@@ -125,3 +125,11 @@ async def test_where_a_visitor_is_and_what_was_agreed_to_is_said_with_the_start(
 async def test_a_hash_without_a_name_is_refused(house: House) -> None:
     body = {"chatbot_id": "cb_1", "user_hash": "0" * 64}
     await house.refused("POST", PATH, 400, "INVALID_FORMAT", headers={"Origin": SITE}, json=body)
+
+
+async def test_the_secret_is_shown_to_admins_only(house: House) -> None:
+    owner, chatbot_id, secret = await bot_with(house, "optional")
+    path = f"/api/v1/chatbots/{chatbot_id}/embed"
+    assert (await house.json("GET", path, 200, headers=owner))["identity_secret"] == secret
+    editor = await house.member("editor", owner)
+    assert (await house.json("GET", path, 200, headers=editor))["identity_secret"] is None
