@@ -2,16 +2,20 @@
 
 The remedies for the library's hazards that reach into it: no permessage-deflate, which costs memory by socket and gains
 nothing on audio; a queue that knows how much waits in it, where the library's would grow for ever; an end that does not
-wait for a peer that has gone deaf.
+wait for a peer that has gone deaf; no task and no timer for every message, where pings show already who is gone.
 """
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import engineio
 from aiohttp import web
+from engineio import async_server, async_socket
 from engineio.async_drivers import aiohttp as driver
+from engineio.exceptions import EngineIOError
+from engineio.packet import Packet
 
 BACKLOG = 65_536
 """Bytes that wait to be written on one socket, beside what the operating system holds, before it counts as full."""
@@ -28,6 +32,47 @@ class Plain(driver.WebSocket):  # type: ignore[misc]
         self.environ = environ
         await self.handler(self)
         return self._sock
+
+    async def send(self, message: str | bytes) -> None:
+        await (self._sock.send_bytes(message) if isinstance(message, bytes) else self._sock.send_str(message))
+
+
+class Pipe(async_socket.AsyncSocket):  # type: ignore[misc]
+    """What the library keeps of one websocket. It waits for messages as long as the pings are answered."""
+
+    async def poll(self) -> list[Packet]:
+        """All packets that wait to be written, and at least one; none at the end."""
+        waiting = [await self.queue.get()]
+        while not self.queue.empty():
+            waiting.append(self.queue.get_nowait())
+        for _ in waiting:
+            self.queue.task_done()
+        if None in waiting:
+            end = waiting.index(None)
+            waiting = waiting[:end]
+            if end:
+                self.queue.put_nowait(None)
+        return waiting
+
+    async def _websocket_handler(self, websocket: Plain) -> None:
+        self.connected = self.upgraded = True
+        writing = asyncio.ensure_future(self._write(websocket))  # ends with the queue, which ends below
+        try:
+            while True:
+                await self.receive(Packet(encoded_packet=await websocket.wait()))
+        except (OSError, ValueError, EngineIOError):
+            pass  # the peer has gone, or sends what is no packet
+        finally:
+            await self.queue.put(None)
+            await writing
+            await self.close(wait=False, abort=True, reason=self.server.reason.TRANSPORT_CLOSE)
+
+    async def _write(self, websocket: Plain) -> None:
+        with suppress(OSError):
+            while packets := await self.poll():
+                for packet in packets:
+                    await websocket.send(packet.encode())
+        await websocket.close()
 
 
 class Backlog(asyncio.Queue[Any]):
@@ -66,6 +111,7 @@ def _size(item: Any) -> int:
 class Engine(engineio.AsyncServer):  # type: ignore[misc]
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         driver._async["websocket"] = Plain
+        async_server.async_socket.AsyncSocket = Pipe
         super().__init__(*arguments, **settings)
 
     def create_queue(self, *_: Any, **__: Any) -> Backlog:
