@@ -6,15 +6,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from pipelines.channel import Channel
+from pipelines.core.heard import Segment, heard
 from pipelines.core.language import primary
 from pipelines.core.prompt import HISTORY, messages, window
 from pipelines.core.template import Rendered, moment, render
-from pipelines.face import face
+from pipelines.face import face as with_face
 from pipelines.frames import (
     Citation,
     Cue,
     Failed,
     Frame,
+    Question,
     SpeechChunk,
     TextDelta,
     Transcript,
@@ -34,9 +36,43 @@ class NothingSaid(Exception):
     """The audio holds no speech."""
 
 
+class Listener:
+    """Hears a reply while it is made, and may stop it."""
+
+    def __init__(self) -> None:
+        self._stopped = asyncio.Event()
+        self.played: int | None = None
+
+    def stop(self, played: int | None = None) -> None:
+        """No more of it. `played` is how many of its output samples were heard; None: all that there is by now."""
+        self.played = played
+        self._stopped.set()
+
+    async def stopped(self) -> None:
+        await self._stopped.wait()
+
+    def begun(self, message_id: str, transcript: str | None) -> None:
+        """The user's words, transcribed if they were spoken, are kept; the reply `message_id` is being made."""
+
+    def hear(self, frame: Frame) -> None:
+        """The next frame of the reply. Does not wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """Words that were known before, with a voice. Times are as in `Answer`."""
+
+    speech: tuple[SpeechChunk, ...] = ()
+    cues: tuple[Cue, ...] = ()
+    degraded: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One whole reply, collected. Times of `speech` and `cues` are output samples since the response's first sample."""
+    """One whole reply, collected; of one that was stopped, `text` is what was heard.
+
+    Times of `speech` and `cues` are output samples since the response's first sample.
+    """
 
     message_id: str
     conversation_id: str
@@ -77,7 +113,7 @@ class Engine:
         if not voiced:
             return words
         spoken = voice(Hear(self.stt), words, Speak(self.tts, self.voice_of(bot)))
-        return face(spoken) if faced else spoken
+        return with_face(spoken) if faced else spoken
 
     async def warm(self, bot: Bot, history: Sequence[ChatMessage], *, voiced: bool) -> None:
         """Let an embedded model read everything but the next question while there is time; failing does not matter."""
@@ -105,7 +141,7 @@ class Engine:
     def saying(self, bot: Bot, *, voiced: bool, faced: bool) -> list[Stage]:
         """The pipeline of words that are already known, such as a greeting. Enter with `TextDelta`."""
         spoken: list[Stage] = [Cut(), Speak(self.tts, self.voice_of(bot))] if voiced else [Cut()]
-        return face(spoken) if faced else spoken
+        return with_face(spoken) if faced else spoken
 
     def voice_of(self, bot: Bot) -> str:
         return self.voices.choose(bot.language, bot.voice_id).id
@@ -131,52 +167,89 @@ class Engine:
         client_message_id: str | None = None,
         voice: bool = False,
         face: bool = False,
+        listener: Listener | None = None,
     ) -> Answer:
         """Run one whole turn and journal both sides. Exactly one of `text` and `audio` (mono PCM16 at INPUT_RATE).
 
         Raises NothingSaid, ProviderError when speech cannot be recognised, JournalUnavailable. Failures of the model
-        and of the voice are in `degraded` and `finish_reason`.
+        and of the voice are in `degraded` and `finish_reason`. When the `listener` stops it, what there was is kept.
         """
-        started = self.clock.monotonic()
+        started, listener = self.clock.monotonic(), listener or Listener()
         transcript: str | None = None
         if audio is not None:
-            heard = await self._hear(audio, conversation.language)
-            text = transcript = heard.text
+            text = transcript = (await self.transcribe(audio, conversation.language)).text
         if not text:
             raise NothingSaid
         history = await self.journal.recent(conversation, HISTORY)
         said = await self.journal.user_message(
             conversation, text, client_id=client_message_id, spoken=transcript is not None
         )
-        collected = _Collected(self.clock, started)
-        out: Channel[Frame] = Channel(8)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(
-                run(self.stages(bot, history, conversation, voiced=voice, faced=face), UserText(0, text), out)
-            )
-            async for frame in out:
-                collected.add(frame)
         message_id = self.ids.new("msg")
+        listener.begun(message_id, transcript)
+        collected = _Collected(self.clock, started)
+        stages = self.stages(bot, history, conversation, voiced=voice, faced=face)
+        cut = await _collect(stages, UserText(0, text), collected, listener)
         answer = collected.answer(message_id, conversation.id, said.message_id)
+        said_of_it = None
+        if cut:
+            answer = replace(answer, finish_reason="cancelled")
+            if listener.played is not None:
+                said_of_it = heard([Segment.of(chunk) for chunk in answer.speech], listener.played).text
         await self.journal.assistant_message(
-            conversation, message_id, answer.text, finish_reason=answer.finish_reason, latency_ms=answer.latency_ms
+            conversation,
+            message_id,
+            answer.text,
+            finish_reason=answer.finish_reason,
+            heard=said_of_it,
+            latency_ms=answer.latency_ms,
+            citations=answer.citations,
         )
-        return replace(answer, transcript=transcript)
+        return replace(answer, transcript=transcript, text=answer.text if said_of_it is None else said_of_it)
 
-    async def _hear(self, audio: bytes, language: str) -> Transcript:
+    async def say(self, text: str, voice: str, *, face: bool = False) -> Spoken:
+        """Words with a voice, and with a face on the same clock. A voice that fails is in `degraded`."""
+        spoken: list[Stage] = [Cut(), Speak(self.tts, voice)]
+        collected = _Collected(self.clock, self.clock.monotonic())
+        stages = with_face(spoken) if face else spoken
+        await _collect(stages, TextDelta(0, text), collected, Listener())
+        made = collected.answer("", "", "")
+        return Spoken(made.speech, made.cues, made.degraded)
+
+    async def transcribe(self, audio: bytes, language: str) -> Transcript:
+        """What is said in mono PCM16 at INPUT_RATE. Raises NothingSaid and ProviderError."""
         out: Channel[Frame] = Channel(8)
-        heard: Transcript | None = None
+        said: Transcript | None = None
         failed: Failed | None = None
         async with asyncio.TaskGroup() as group:
             group.create_task(run([Hear(self.stt)], Utterance(0, 0, audio, language), out))
             async for frame in out:
                 failed = frame if isinstance(frame, Failed) else failed
-                heard = frame if isinstance(frame, Transcript) else heard
+                said = frame if isinstance(frame, Transcript) else said
         if failed:
             raise ProviderError(failed.message, retryable=failed.retryable, public=failed.message)
-        if heard is None:
+        if said is None:
             raise NothingSaid
-        return heard
+        return said
+
+
+async def _collect(stages: Sequence[Stage], first: Frame, collected: "_Collected", listener: Listener) -> bool:
+    """Run to the end, or until the listener stops it; returns whether that was so."""
+    out: Channel[Frame] = Channel(8)
+    async with asyncio.TaskGroup() as group:
+        work = group.create_task(run(stages, first, out))
+
+        async def end() -> None:
+            await listener.stopped()
+            work.cancel()
+            await asyncio.wait({work})
+            await out.close()
+
+        ending = group.create_task(end())
+        async for frame in out:
+            collected.add(frame)
+            listener.hear(frame)
+        ending.cancel()
+    return work.cancelled()
 
 
 class _Collected:
@@ -194,6 +267,8 @@ class _Collected:
 
     def add(self, frame: Frame) -> None:
         match frame:
+            case Question():
+                self._mark("retrieval_ms")
             case TextDelta():
                 self._text.append(frame.text)
                 self._mark("first_token_ms")

@@ -33,13 +33,15 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """Recognised speech. `confidence` is 0 to 1; an empty `text` means that nothing was said."""
+    """Recognised speech. `confidence` is 0 to 1; an empty `text` means that nothing was said. `segments` are the parts
+    that were recognised one by one."""
 
     turn: int
     text: str
     language: str = "en"
     words: tuple[Word, ...] = ()
     confidence: float = 1.0
+    segments: tuple[Word, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from pipelines.frames import Passage
+from pipelines.frames import Citation, Passage
 from pipelines.providers.base import ChatMessage, Llm, LlmOptions
 
 Modality = Literal["text", "voice", "3d"]
@@ -61,6 +61,8 @@ class Bot:
     model: ModelChoice | None = None
     """None: the server's own."""
     variables: Mapping[str, str] = field(default_factory=dict, hash=False)
+    idle_minutes: int = 30
+    """Silence that ends a conversation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,12 @@ class Visit:
     locale: str = ""
     page_title: str = ""
     page_url: str = ""
+    utm: Mapping[str, str] = field(default_factory=dict, hash=False)
+    custom: Mapping[str, str | int | float | bool] = field(default_factory=dict, hash=False)
+
+
+NOWHERE = Visit()
+"""A visit of which nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +92,7 @@ class Conversation:
     user_id: str
     channel: Modality
     language: str = "en-US"
-    visit: Visit = Visit()
+    visit: Visit = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +171,10 @@ class Journal(Protocol):
         finish_reason: FinishReason,
         heard: str | None = None,
         latency_ms: dict[str, float] | None = None,
+        citations: Sequence[Citation] = (),
     ) -> None:
-        """Keeps the reply; `heard` is what the listener really heard of it, when that is less than `text`."""
+        """Keeps the reply with what it stands on; `heard` is what the listener really heard of it, when that is less
+        than `text`."""
         ...
 
     async def recent(self, conversation: Conversation, limit: int) -> Sequence[ChatMessage]:

@@ -53,7 +53,7 @@ class Retrieve:
 
 
 class Think:
-    """A question -> the reply's text deltas, and `Written`.
+    """A question -> itself, the reply's text deltas, and `Written`.
 
     A verbatim passage is the answer. A model that says nothing for as long as `chosen` says, stalls for `stall_timeout`
     seconds or fails gives an apology when nothing was said yet, and always a `Failed`.
@@ -76,6 +76,7 @@ class Think:
     async def run(self, inbox: Channel[Frame], outbox: Channel[Frame]) -> None:
         async for frame in inbox:
             if isinstance(frame, Question):
+                await outbox.send(frame)
                 await self._answer(frame, outbox)
             else:
                 await outbox.send(frame)

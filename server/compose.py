@@ -20,16 +20,19 @@ from api._kit.idempotency import Replays
 from api._kit.jobs import JobHandler
 from api._kit.limits import Limits
 from api._kit.plans import FixedPlans
+from api._kit.sse import Background, Streams
 from api._kit.store import Database
 from api._kit.values import milliseconds
 from api.auth import mails as auth_mails
 from api.auth.store import Factors, IdentitySecrets, Revocations
 from api.chatbots.drafts import Drafts
 from api.chatbots.store import BotParts, Bots
+from api.history import upkeep
+from api.history.service import EXPORT, TIDY
 from api.history.store import Journal
-from api.state.live import LiveStates, keeping
 from api.llm.catalogue import installed
 from api.llm.choosing import ChosenModels
+from api.state.live import LiveStates, keeping
 from api.users import mails as user_mails
 from api.users.keys import Keys
 from api.users.store import Accounts
@@ -38,7 +41,7 @@ from pipelines.core.endpoint import EndpointRules
 from pipelines.engine import Engine
 from pipelines.known_answers import KnownAnswers
 from pipelines.models.store import ModelStore
-from pipelines.ports import NoGuard, OneModel
+from pipelines.ports import NoGuard
 from pipelines.providers.base import LlmOptions
 from pipelines.registry import Providers, ProviderSettings, build
 from pipelines.workers.process import WorkerProcess
@@ -63,8 +66,8 @@ from server.infra.neighbours import Neighbours
 from server.infra.outbox import Outbox
 from server.infra.secrets import keyring
 from server.infra.speech import SpeechFiles
-from server.proxy import Rows
 from server.live import watching
+from server.proxy import Rows
 from server.samples import VoiceSamples, offered
 from server.settings import Settings
 from server.shape import Shape
@@ -195,6 +198,11 @@ async def house(
             counters, plans, clock=clock, anonymous=settings.limits.anonymous, visitor=settings.limits.visitor
         )
         files = Files()
+        rules = EndpointRules(hangover_ms=settings.turn.hangover_ms, cap_ms=int(settings.turn.utterance_cap_s * 1000))
+        parts = Parts(engine, providers.vad, rules, metrics, watching(live, clock))
+        hub = Hub(parts, bots, journal, max_sessions=settings.max_sessions)
+        streams = Streams(clock)
+        background = Background(streams)
         deps = Deps(
             clock=clock,
             ids=ids,
@@ -212,6 +220,9 @@ async def house(
             models=models,
             drafts=Drafts(choices, clock),
             conversations=journal,
+            streams=streams,
+            background=background,
+            calls=hub,
             engine=engine,
             speech=speech,
             box=box,
@@ -238,9 +249,6 @@ async def house(
             elsewhere=rows.by_name.values(),
             alone=form.alone,
         )
-        rules = EndpointRules(hangover_ms=settings.turn.hangover_ms, cap_ms=int(settings.turn.utterance_cap_s * 1000))
-        parts = Parts(engine, providers.vad, rules, metrics, watching(live, clock))
-        hub = Hub(parts, bots, journal, max_sessions=settings.max_sessions)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(worker.run(), name=f"worker {worker.spec.kind}") for worker in providers.workers]
             tasks.append(group.create_task(watch_loop(metrics, clock), name="loop watch"))
@@ -250,6 +258,9 @@ async def house(
             outbox = Outbox(database, announcer, clock=clock, dice=Dice())
             outbox.consumer("state", {"conversation.ended"}, keeping(database, live))
             jobs = Jobs(database, announcer, clock=clock, ids=ids, dice=Dice())
+            jobs.handle(EXPORT, upkeep.exporting(database, media, settings.origin))
+            jobs.handle(TIDY, upkeep.tidying(database, media))
+            jobs.every("history.idle", upkeep.IDLE_EVERY, upkeep.ending_idle(database, bots, clock))
             jobs.every("retention", retention.EVERY, retention.pruning(database, clock))
             for type, handler in mail_jobs(settings, database, accounts, clock).items():
                 jobs.handle(type, handler, seconds=60)
@@ -259,6 +270,7 @@ async def house(
                 if form.talks:
                     await running.enter_async_context(jobs)
                 await running.enter_async_context(hub)
+                await running.enter_async_context(background)
                 sockets = Sockets(hub, tokens, metrics, clock=clock, origin=settings.origin)
                 if form.talks:
                     sockets.attach(app)

@@ -17,7 +17,7 @@ from api._kit.health import Liveness, ServerHealth
 from api._kit.http import routes
 from api._kit.openapi import Dialect, Json, document
 from api.auth.service import auth
-from api.chat.service import chat_3d, chat_text, chat_voice
+from api.chat.calls import chat_3d, chat_text, chat_voice
 from api.chatbots.service import chatbots
 from api.history.service import history
 from api.llm.service import llm
@@ -176,9 +176,10 @@ def _files(app: web.Application, deps: Deps, files: Files, demo_chatbot: str | N
         found = await deps.media.open(request.match_info["media_id"], request.query.get("sig", ""))
         if found is None:
             raise NotFound
-        return web.FileResponse(
-            found.path, headers={"Content-Type": found.content_type, "Cache-Control": "private, max-age=86400"}
-        )
+        headers = {"Content-Type": found.content_type, "Cache-Control": "private, max-age=86400"}
+        if found.name:
+            headers["Content-Disposition"] = f'attachment; filename="{found.name}"'
+        return web.FileResponse(found.path, headers=headers)
 
     async def demo(request: web.Request) -> web.Response:
         if demo_chatbot is None:
@@ -195,6 +196,7 @@ def _files(app: web.Application, deps: Deps, files: Files, demo_chatbot: str | N
 
     get = app.router.add_get
     get("/media/{media_id}", media)
+    get("/download/{media_id}", media)
     get("/demo.json", demo)
     get("/widget.js", _serve(files.widget, "widget.js", _SHORT))
     get("/w/{path:.+}", parts)

@@ -10,6 +10,7 @@ import structlog
 from api._kit.auth import Principal
 from api._kit.errors import BadRequest, ChatbotUnavailable, Forbidden, NotFound, Unavailable
 from api._kit.ports import Bots, Conversations
+from api._kit.values import milliseconds
 from pipelines.ports import Bot, Conversation, JournalUnavailable, UnknownConversation
 from server import wire
 from server.inbox import Parts
@@ -40,6 +41,8 @@ class Hub:
         self._owners: dict[str, tuple[str, str]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._away: dict[str, float] = {}
+        self._connected: dict[str, tuple[float, float | None]] = {}
+        """Of each session, for how many seconds sockets were attached before, and since when one is now."""
         self._one_of = lru_cache(maxsize=SHARED)(_same)
         """Equal bots are one object: its prompt and examples are in memory once for all of its visitors."""
         self._stack = AsyncExitStack()
@@ -100,6 +103,8 @@ class Hub:
             return
         self._away.pop(session.id, None)
         old = session.outgoing.attach(link)
+        spent, since = self._connected.get(session.id, (0.0, None))
+        self._connected[session.id] = spent, self._clock.monotonic() if since is None else since
         if old is not None:
             await old.close("superseded")
 
@@ -156,6 +161,7 @@ class Hub:
     async def _live(self, session: Session) -> None:
         try:
             await session.run()
+            await self._note(session)
         except Exception:  # the last resort of a session: the others live on
             log.exception("session failed", sid=session.id)
             if session.outgoing.link:
@@ -165,11 +171,39 @@ class Hub:
             self._owners.pop(session.id, None)
             self._tasks.pop(session.id, None)
             self._away.pop(session.id, None)
+            self._connected.pop(session.id, None)
             self._parts.metrics.sessions.set(len(self._sessions))
+
+    async def _note(self, session: Session) -> None:
+        """Write down for how long a client was connected to a voice session. One that cannot be written is not
+        billed."""
+        self._pause(session.id)
+        spent, _ = self._connected.get(session.id, (0.0, None))
+        if session.bot.type == "voice" and spent:
+            await self._conversations.connected(session.conversation, milliseconds(spent))
+
+    def _pause(self, sid: str) -> None:
+        spent, since = self._connected.get(sid, (0.0, None))
+        if since is not None:
+            self._connected[sid] = spent + self._clock.monotonic() - since, None
+
+    async def hang_up(self, conversation_id: str) -> None:
+        """End the sessions of a conversation; returns when what they took is written down."""
+        sessions = [s for s in self._sessions.values() if s.conversation.id == conversation_id]
+        tasks = [self._tasks[session.id] for session in sessions]
+        for session in sessions:
+            session.leave()
+        if tasks:
+            await asyncio.wait(tasks, timeout=LEAVE)
+        for session in sessions:
+            if session.outgoing.link:
+                await session.outgoing.link.close("superseded")
 
     def leave(self, session: Session, link: Link) -> None:
         """`link` is gone; the session waits `TTL` seconds for another one."""
         session.outgoing.lose(link)
+        if session.outgoing.link is None:
+            self._pause(session.id)
         if session.outgoing.link is None and session.id in self._sessions:
             self._away[session.id] = self._clock.monotonic()
 

@@ -10,7 +10,18 @@ from typing import Literal
 from pipelines.channel import Channel
 from pipelines.core.heard import Heard, Segment, heard
 from pipelines.core.timeline import Pacer
-from pipelines.frames import OUTPUT_RATE, Citation, Clause, Cue, Failed, Frame, SpeechChunk, TextDelta, Written
+from pipelines.frames import (
+    OUTPUT_RATE,
+    Citation,
+    Clause,
+    Cue,
+    Failed,
+    Frame,
+    Question,
+    SpeechChunk,
+    TextDelta,
+    Written,
+)
 from pipelines.ports import Clock, FinishReason
 from pipelines.stage import Stage, run
 from server import wire
@@ -120,7 +131,7 @@ class Reply:
     async def _show(
         self, frame: Frame, audible: Callable[[], Awaitable[None]], degraded: Callable[[Failed], None]
     ) -> None:
-        if not self._started and not isinstance(frame, Failed | Written):
+        if not self._started and not isinstance(frame, Failed | Question | Written):
             self._started = True
             self._outgoing.send(
                 wire.RespStart(

@@ -33,6 +33,7 @@ from api._kit.errors import (
 from api._kit.idempotency import LONGEST, Answer, Ticket, digest
 from api._kit.limits import Charge, network
 from api._kit.paging import Page, links
+from api._kit.sse import Streamed, written
 from api._kit.values import Input, rfc3339
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
@@ -85,6 +86,7 @@ def _handle(endpoint: Endpoint, deps: Deps) -> Handle:
             origin=request.headers.get("Origin"),
             same_origin=request.headers.get("Sec-Fetch-Site") == "same-origin",
             if_match=request.headers.get("If-Match"),
+            last_event_id=request.headers.get("Last-Event-ID"),
             idempotency_key=key,
             upload=upload,
         )
@@ -92,15 +94,27 @@ def _handle(endpoint: Endpoint, deps: Deps) -> Handle:
             _admitted(request, await deps.limits.charge(endpoint.limit(ctx, body)))
         arguments = [a for a, wanted in ((body, endpoint.body), (query, endpoint.query)) if wanted]
 
-        async def make() -> Answer:
-            return _answer(endpoint, request, await endpoint.call(ctx, *arguments))
+        begun: asyncio.Future[Streamed] = asyncio.get_running_loop().create_future()
 
-        if key is None:
-            answer = await make()
-        else:
+        async def make() -> Answer:
+            result = await endpoint.call(ctx, *arguments)
+            if isinstance(result, Streamed):
+                begun.set_result(result)
+                result = await result.whole()
+            return _answer(endpoint, request, result)
+
+        async def once(key: str) -> Answer:
             ticket = _ticket(ctx, request, key, sent)
             refuse = partial(refusal, request_id=ctx.request_id, now=deps.now())
-            answer = await deps.replays.once(ticket, make, refuse, harmless=endpoint.harmless)
+            return await deps.replays.once(ticket, make, refuse, harmless=endpoint.harmless)
+
+        if endpoint.streams:
+            streamed = await (deps.background.first(once(key), begun) if key else endpoint.call(ctx, *arguments))
+            if isinstance(streamed, Streamed):
+                return _events(streamed)
+            answer = streamed if isinstance(streamed, Answer) else _answer(endpoint, request, streamed)
+        else:
+            answer = await (once(key) if key else make())
         if answer.status == 304 or (endpoint.limit and answer.status < 400):
             counted = request[CHARGES]
             counted[:] = [await deps.limits.give_back(c, failures=answer.status != 304) for c in counted]
@@ -325,6 +339,13 @@ def _response(answer: Answer) -> web.Response:
         response.headers["Content-Type"] = "application/json; charset=utf-8"
     if answer.replayed:
         response.headers["Idempotency-Replayed"] = "true"
+    return response
+
+
+def _events(streamed: Streamed) -> web.Response:
+    """The stream; whoever reads it may leave, and come back."""
+    response = web.Response(body=written(streamed.events, streamed.after))
+    response.headers.update({"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
     return response
 
 

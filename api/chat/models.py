@@ -94,6 +94,10 @@ class AudioFile(Output):
     sample_rate: int
     duration_ms: int
 
+    @property
+    def media_id(self) -> str:
+        return self.url.rsplit("/", 1)[1].partition("?")[0]
+
 
 class VisemeCue(Output):
     """From `t`, for `d` milliseconds, viseme `v` has weight `w`."""
@@ -260,10 +264,9 @@ class CallAudio(Output):
 
 
 class CallVad(Output):
-    """The server hears when the user speaks and when the user has finished."""
+    """The server hears when the user speaks, and when the user has finished."""
 
     mode: Literal["server"] = "server"
-    hangover_ms: int
 
 
 class Call(Output):
@@ -273,7 +276,7 @@ class Call(Output):
     token: str
     expires_in: int
     audio: CallAudio
-    vad: CallVad
+    vad: CallVad = CallVad()
 
 
 class CallEnded(Output):

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from typing import Final
 
-from api.chat.models import Gesture, VisemeCue
+from api.chat.models import CitationRecord, Gesture, VisemeCue
 from pipelines.core.visemes import OCULUS_15
-from pipelines.frames import OUTPUT_RATE, Cue, SpeechChunk
+from pipelines.frames import OUTPUT_RATE, Citation, Cue, SpeechChunk
 
 NEUTRAL: Final = "neutral"
 
@@ -51,3 +51,9 @@ def emotion(cues: Iterable[Cue]) -> str:
 
 def gestures(cues: Iterable[Cue]) -> list[Gesture]:
     return [Gesture(t=milliseconds(cue.t), name=cue.name) for cue in cues if cue.type == "gesture"]
+
+
+def citation(said: Citation) -> CitationRecord:
+    return CitationRecord(
+        n=said.n, document_id=said.document_id, title=said.title, url=said.url, snippet=said.snippet, score=said.score
+    )

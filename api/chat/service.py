@@ -1,73 +1,43 @@
-"""Talking to a chatbot by request and response: one turn engine behind three rows of the catalogue."""
+"""Talking to a chatbot by request and response, or by a stream: one turn engine behind three rows of the catalogue."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from api._kit.endpoint import Ctx, Service, Upload
-from api._kit.errors import (
-    ApiError,
-    ChatbotUnavailable,
-    Conflict,
-    EmptyContent,
-    Forbidden,
-    InvalidFormat,
-    MissingField,
-    NotFound,
-    PayloadTooLarge,
-    Problem,
-    Unavailable,
-    UnsupportedMediaType,
-    UpstreamError,
-)
-from api._kit.idempotency import digest
-from api._kit.ports import AudioFormat, Bot, Conversation, Modality, UnknownConversation
-from api.chat import rendering, store
+import structlog
+
+from api._kit.endpoint import Ctx, Handler, Service, Upload
+from api._kit.errors import ApiError, Conflict, InternalError, InvalidFormat, MissingField, NotFound, Problem
+from api._kit.sse import Streamed
+from api.chat import rendering
 from api.chat.models import (
-    AudioFile,
-    CitationRecord,
     FaceMessage,
     FaceReply,
-    Latency,
     LipSync,
     Message,
+    Stopped,
+    Stopping,
     TextMessage,
     TextReply,
-    Usage,
     VoiceMessage,
     VoiceReply,
 )
-from pipelines.audio.decode import AudioRejected, Reason
-from pipelines.engine import Answer, NothingSaid
+from api.chat.talks import Talk
+from api.chat.turns import R, Render, Wish, respond, sound_file
+from pipelines.engine import Answer
 from pipelines.frames import OUTPUT_RATE
-from pipelines.ports import JournalUnavailable
-from pipelines.providers.base import ProviderError
 
 chat_3d = Service("chat-3d", 8011, "Response 3D", "3D chatbot responses")
 chat_text = Service("chat-text", 8012, "Response Text", "text responses")
 chat_voice = Service("chat-voice", 8013, "Response Voice", "voice responses")
 
 AUDIO_BYTES: Final = 10 * 1024 * 1024
+QUESTION: Final = Upload("audio", AUDIO_BYTES, "What the user said, a minute at most: WAV, MP3, Ogg or WebM")
 _ERRORS: Final = (404, 409)
 _EXAMPLES: Final = {
     "request": {"chatbot_id": "cb_12345", "message": "Hello, how can you help me?", "user_id": "test_user"}
 }
-_REJECTED: Final[Mapping[Reason, type[ApiError]]] = {
-    "format": UnsupportedMediaType,
-    "empty": EmptyContent,
-    "too_long": PayloadTooLarge,
-    "too_large": PayloadTooLarge,
-}
-R = TypeVar("R", bound=TextReply)
+_VOICE_EXAMPLES: Final = {"request": {"chatbot_id": "cb_12345", "message": "Hello"}}
 
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What an answer is made of: `voice` synthesises it, `face` moves the mouth to it."""
-
-    channel: Modality
-    voice: bool = False
-    face: bool = False
+log = structlog.get_logger("api.chat")
 
 
 @chat_text.post(
@@ -75,11 +45,28 @@ class Wish:
 )
 async def respond_text(ctx: Ctx, body: TextMessage) -> TextReply:
     """Ask a text chatbot and get its whole answer."""
+    return await respond(ctx, body, Wish("text"), TextReply, _as_text)
 
-    async def render(answer: Answer, common: dict[str, Any]) -> TextReply:
-        return TextReply(**common)
 
-    return await _respond(ctx, body, Wish("text"), TextReply, render)
+@chat_text.post(
+    "/stream",
+    who="V,E,K",
+    body=TextMessage,
+    returns=TextReply,
+    errors=_ERRORS,
+    examples=_EXAMPLES,
+    harmless=True,
+    streams=True,
+)
+async def stream_text(ctx: Ctx, body: TextMessage) -> Streamed:
+    """Ask a text chatbot and read its answer while it is written."""
+    return await _streamed(
+        ctx, body, Wish("text"), TextReply, _as_text, Talk(ctx.deps.streams, sound=False, face=False)
+    )
+
+
+async def _as_text(answer: Answer, common: dict[str, Any]) -> TextReply:
+    return TextReply(**common)
 
 
 @chat_3d.post(
@@ -87,19 +74,45 @@ async def respond_text(ctx: Ctx, body: TextMessage) -> TextReply:
 )
 async def respond_3d(ctx: Ctx, body: FaceMessage) -> FaceReply:
     """Ask a 3D chatbot and get its whole answer: text, sound, mouth, emotion and gestures."""
+    return await respond(ctx, body, _face_wish(body), FaceReply, _as_face(ctx, body))
+
+
+@chat_3d.post(
+    "/stream",
+    who="V,E,K",
+    body=FaceMessage,
+    returns=FaceReply,
+    errors=_ERRORS,
+    examples=_EXAMPLES,
+    harmless=True,
+    streams=True,
+)
+async def stream_3d(ctx: Ctx, body: FaceMessage) -> Streamed:
+    """Ask a 3D chatbot and get its answer while it is made: text, sound, mouth, emotions and gestures."""
+    sound = body.audio is None or body.audio.format != "none"
+    talk = Talk(ctx.deps.streams, sound=sound, face=body.lipsync == "visemes")
+    return await _streamed(ctx, body, _face_wish(body), FaceReply, _as_face(ctx, body), talk)
+
+
+def _face_wish(body: FaceMessage) -> Wish:
+    silent = body.audio is not None and body.audio.format == "none"
+    return Wish("3d", voice=not silent or body.lipsync == "visemes", face=True)
+
+
+def _as_face(ctx: Ctx, body: FaceMessage) -> Render[FaceReply]:
     format = body.audio.format if body.audio else "mp3"
     lips = body.lipsync == "visemes"
 
     async def render(answer: Answer, common: dict[str, Any]) -> FaceReply:
         return FaceReply(
             **common,
-            audio=await _audio(ctx, answer, None if format == "none" else format),
+            audio=await sound_file(ctx, answer.speech, None if format == "none" else format),
             lipsync=LipSync(cues=rendering.visemes(answer.speech)) if lips and answer.speech else None,
             emotion=rendering.emotion(answer.cues),
             gestures=rendering.gestures(answer.cues),
         )
 
-    return await _respond(ctx, body, Wish("3d", lips or format != "none", face=True), FaceReply, render)
+    return render
 
 
 @chat_voice.post(
@@ -109,160 +122,104 @@ async def respond_3d(ctx: Ctx, body: FaceMessage) -> FaceReply:
     returns=VoiceReply,
     errors=_ERRORS,
     harmless=True,
-    examples={"request": {"chatbot_id": "cb_12345", "message": "Hello"}},
-    upload=Upload("audio", AUDIO_BYTES, "What the user said, a minute at most: WAV, MP3, Ogg or WebM"),
+    examples=_VOICE_EXAMPLES,
+    upload=QUESTION,
 )
 async def respond_voice(ctx: Ctx, body: VoiceMessage) -> VoiceReply:
     """Ask a voice chatbot, by text or by speech, and get its whole answer as text and sound."""
+    return await respond(ctx, body, Wish("voice", voice=True), VoiceReply, _as_voice(ctx, body))
+
+
+@chat_voice.post(
+    "/stream",
+    who="V,E,K",
+    body=VoiceMessage,
+    returns=VoiceReply,
+    errors=_ERRORS,
+    harmless=True,
+    examples=_VOICE_EXAMPLES,
+    upload=QUESTION,
+    streams=True,
+)
+async def stream_voice(ctx: Ctx, body: VoiceMessage) -> Streamed:
+    """Ask a voice chatbot, by text or by speech, and hear its answer while it is made."""
+    talk = Talk(ctx.deps.streams, sound=True, face=False)
+    return await _streamed(ctx, body, Wish("voice", voice=True), VoiceReply, _as_voice(ctx, body), talk)
+
+
+def _as_voice(ctx: Ctx, body: VoiceMessage) -> Render[VoiceReply]:
+    """Raises MissingField unless there is either text or sound."""
     if (ctx.upload is None) == (body.message is None):
         text = "Send either message or audio."
         raise MissingField(text, fields=[Problem("message", "MISSING_FIELD", text)])
 
     async def render(answer: Answer, common: dict[str, Any]) -> VoiceReply:
         transcript = answer.transcript if answer.transcript is not None else body.message or ""
-        return VoiceReply(**common, audio=await _audio(ctx, answer, body.format), transcript=transcript)
+        return VoiceReply(**common, audio=await sound_file(ctx, answer.speech, body.format), transcript=transcript)
 
-    return await _respond(ctx, body, Wish("voice", voice=True), VoiceReply, render)
+    return render
 
 
-async def _respond(
-    ctx: Ctx,
-    body: Message,
-    wish: Wish,
-    kind: type[R],
-    render: Callable[[Answer, dict[str, Any]], Awaitable[R]],
-) -> R:
-    """One answer for one message: the same `client_message_id` again gets the answer that there was.
+async def _streamed(ctx: Ctx, body: Message, wish: Wish, kind: type[R], render: Render[R], talk: Talk) -> Streamed:
+    """The answer goes on being made when nobody reads it any more."""
 
-    An `Idempotency-Key` stands for one, so that a turn that failed after its question was kept can be tried again.
+    async def make() -> None:
+        try:
+            talk.finish(await respond(ctx, body, wish, kind, render, talk))
+        except ApiError as error:
+            talk.fail(error)
+        except Exception:  # the last resort of an answer: who reads it is told that there will be none
+            log.exception("stream.failed", request_id=ctx.request_id)
+            talk.fail(InternalError(details="contact support with the request_id"))
+
+    ctx.deps.background.start(make(), name=f"{wish.channel} stream")
+    await talk.opened()
+    return Streamed(talk.events, talk.whole)
+
+
+def _resume(kind: type[TextReply]) -> Handler:
+    async def resume(ctx: Ctx) -> Streamed:
+        """Read an answer again, from after `Last-Event-ID` on. It is kept for ten minutes."""
+        talk = _find(ctx)
+        after = ctx.last_event_id or "0"
+        if not after.isdecimal() or len(after) > 9 or int(after) > talk.events.last:
+            raise InvalidFormat("Last-Event-ID is the id of an event of this stream.")
+        return Streamed(talk.events, talk.whole, int(after))
+
+    return resume
+
+
+async def stop(ctx: Ctx, body: Stopping) -> Stopped:
+    """Stop an answer: what there is of it is kept, or what was heard of it.
+
+    One that is already complete can still be cut at what was heard, as long as it was not heard to its end.
     """
-    if body.client_message_id is None and ctx.idempotency_key:
-        said = ctx.upload.data if ctx.upload else b""
-        made = f"key_{digest(ctx.idempotency_key, body.model_dump_json(), said)[:40]}"
-        body = body.model_copy(update={"client_message_id": made})
-    bot = await _bot(ctx, body.chatbot_id, wish.channel)
-    user_id = await _user(ctx, bot, body)
-    resent = body.client_message_id
-    if resent is None:
-        return await _turn(ctx, bot, user_id or ctx.deps.ids.new("anonymous"), body, wish, render)
-    sender = user_id or f"of:{ctx.caller.user_id}"
-    database = ctx.deps.database
-    async with ctx.deps.turnstile.alone(bot.id, sender, resent):
-        async with database.view(bot.organization_id) as tx:
-            kept = await store.kept(tx, bot.id, sender, resent, now=ctx.deps.now())
-        if kept is not None:
-            return kind.model_validate(kept)
-        reply = await _turn(ctx, bot, user_id or ctx.deps.ids.new("anonymous"), body, wish, render)
-        async with database.uow(bot.organization_id) as tx:
-            await store.keep(tx, bot.id, sender, resent, reply.model_dump(), now=ctx.deps.now())
-            await tx.commit()
-    return reply
+    talk = _find(ctx)
+    played = None if body.played_ms is None else body.played_ms * OUTPUT_RATE // 1000
+    if not talk.events.over:
+        talk.stop(played)
+        reply = await talk.whole()
+        if reply.finish_reason == "cancelled":
+            return Stopped(message_id=talk.id, response=reply.response)
+    if played is None or played >= talk.samples or talk.conversation is None:
+        raise Conflict("The answer is already complete.")
+    heard = talk.heard(played)
+    await ctx.deps.conversations.cut(talk.conversation, talk.id, heard)
+    return Stopped(message_id=talk.id, response=heard)
 
 
-async def _turn(
-    ctx: Ctx,
-    bot: Bot,
-    user_id: str,
-    body: Message,
-    wish: Wish,
-    render: Callable[[Answer, dict[str, Any]], Awaitable[R]],
-) -> R:
-    conversation = await _conversation(ctx, bot, user_id, body, wish.channel)
-    try:
-        answer = await ctx.deps.engine.respond(
-            bot,
-            conversation,
-            text=body.message,
-            audio=await _decoded(ctx),
-            client_message_id=body.client_message_id,
-            voice=wish.voice,
-            face=wish.face,
-        )
-    except NothingSaid:
-        raise EmptyContent("No speech was heard in the audio.") from None
-    except ProviderError as error:
-        raise UpstreamError(error.public) from None
-    except JournalUnavailable:
-        raise Unavailable(details="the message was not kept") from None
-    if not answer.text:
-        raise UpstreamError("The model gave no answer. Please try again.")
-    return await render(answer, _common(ctx, bot, conversation, answer))
+def _find(ctx: Ctx) -> Talk:
+    """The caller's own. Raises NotFound."""
+    talk, caller = ctx.deps.streams.find(ctx.path["message_id"]), ctx.caller
+    if not isinstance(talk, Talk) or talk.organization_id != ctx.tenant:
+        raise NotFound("There is no such answer, or it is more than ten minutes old.")
+    if caller.kind == "visitor" and (talk.chatbot_id, talk.user_id) != (caller.chatbot_id, caller.user_id):
+        raise NotFound("There is no such answer, or it is more than ten minutes old.")
+    return talk
 
 
-async def _bot(ctx: Ctx, chatbot_id: str, channel: Modality) -> Bot:
-    """Visitors talk to what is published on their own chatbot, members to their organisation's drafts."""
-    caller = ctx.caller
-    visitor = caller.kind == "visitor"
-    bot = await ctx.deps.bots.find(chatbot_id, draft=not visitor)
-    if bot is None or bot.organization_id != ctx.tenant or (visitor and bot.id != caller.chatbot_id):
-        raise NotFound
-    if visitor and bot.status != "active":
-        raise ChatbotUnavailable
-    if bot.type != channel:
-        raise Conflict(f"This is a {bot.type} chatbot.", details=f"use /api/v1/chat-{bot.type}/respond")
-    return bot
-
-
-async def _user(ctx: Ctx, bot: Bot, body: Message) -> str | None:
-    """The end user who talks. A visitor is who the token says; without a name, whoever owns the conversation."""
-    if ctx.caller.kind == "visitor":
-        if body.user_id not in (None, ctx.caller.user_id):
-            raise Forbidden("You may not speak for another user.")
-        return ctx.caller.user_id
-    if body.user_id is None and body.conversation_id is not None:
-        return await ctx.deps.conversations.user_of(bot, body.conversation_id)
-    return body.user_id
-
-
-async def _conversation(ctx: Ctx, bot: Bot, user_id: str, body: Message, channel: Modality) -> Conversation:
-    try:
-        return await ctx.deps.conversations.open(
-            bot, user_id, channel, conversation_id=body.conversation_id, language=body.language
-        )
-    except UnknownConversation:
-        raise NotFound("There is no such open conversation.") from None
-
-
-async def _decoded(ctx: Ctx) -> bytes | None:
-    if ctx.upload is None:
-        return None
-    try:
-        return await ctx.deps.speech.decode(ctx.upload.data)
-    except AudioRejected as error:
-        raise _REJECTED.get(error.reason, InvalidFormat)("The audio was not accepted.", details=str(error)) from None
-
-
-async def _audio(ctx: Ctx, answer: Answer, format: AudioFormat | None) -> AudioFile | None:
-    if format is None or not answer.speech:
-        return None
-    pcm = rendering.sound(answer.speech)
-    media_id = await ctx.deps.media.save(await ctx.deps.speech.encode(pcm, OUTPUT_RATE, format), format)
-    return AudioFile(
-        url=f"{ctx.deps.origin}{ctx.deps.media.url(media_id)}",
-        format=format,
-        sample_rate=OUTPUT_RATE,
-        duration_ms=rendering.milliseconds(len(pcm) // 2),
-    )
-
-
-def _common(ctx: Ctx, bot: Bot, conversation: Conversation, answer: Answer) -> dict[str, Any]:
-    """The fields that every kind of answer has."""
-    samples = max((chunk.t0 + chunk.samples for chunk in answer.speech), default=0)
-    return {
-        "message_id": answer.message_id,
-        "conversation_id": answer.conversation_id,
-        "chatbot_id": bot.id,
-        "user_id": conversation.user_id,
-        "response": answer.text,
-        "language": conversation.language,
-        "citations": [
-            CitationRecord(n=c.n, document_id=c.document_id, title=c.title, url=c.url, snippet=c.snippet, score=c.score)
-            for c in answer.citations
-        ],
-        "suggestions": [],
-        "finish_reason": answer.finish_reason,
-        "usage": Usage(audio_seconds=round(samples / OUTPUT_RATE, 3)),
-        "latency": Latency(**{name: answer.latency_ms.get(name) for name in Latency.model_fields}),
-        "degraded": list(answer.degraded),
-        "created_at": ctx.deps.now(),
-    }
+for _service, _kind in ((chat_text, TextReply), (chat_3d, FaceReply), (chat_voice, VoiceReply)):
+    _service.get("/stream/{message_id}", who="V,E,K", returns=_kind, streams=True, name="resume")(_resume(_kind))
+    _service.post(
+        "/messages/{message_id}/stop", who="V,E,K", body=Stopping, returns=Stopped, errors=(409,), harmless=True
+    )(stop)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.core.language import primary
-from pipelines.frames import INPUT_RATE, Transcript
+from pipelines.frames import INPUT_RATE, Transcript, Word
 from pipelines.providers.base import ProviderError, SttCapabilities
 from pipelines.workers.process import WorkerProcess, WorkerSpec
 
@@ -41,4 +41,5 @@ class WhisperStt:
                 f"utterance of {len(pcm)} bytes", retryable=False, public=f"That was longer than {LONGEST_S} seconds."
             )
         reply, _ = await self._process.request("transcribe", {"language": spoken}, pcm[: len(pcm) // 2 * 2])
-        return Transcript(turn=0, text=reply["text"], language=spoken, confidence=reply["confidence"])
+        segments = tuple(Word(*part) for part in reply.get("segments", ()))
+        return Transcript(0, reply["text"], spoken, confidence=reply["confidence"], segments=segments)

@@ -105,19 +105,25 @@ class Recogniser:
     def call(self, op: str, args: Mapping[str, Any], payload: bytes, cancelled: Cancelled) -> Reply:
         samples: Array = np.frombuffer(payload, "<i2").astype(np.float32) / np.float32(32768)
         said: list[Heard] = []
+        segments: list[tuple[int, int, int, int]] = []
+        end = chars = 0
         for piece in cut(samples):
             if cancelled():
                 break
+            start, end = end, end + len(piece)
             if np.abs(piece).max(initial=0) < QUIET:
                 continue
             heard = self._transcribe(piece, args["language"])
             if not is_noise(heard):
                 said.append(heard)
+                segments.append((start, end, chars, chars + len(heard.text)))
+                chars += len(heard.text) + 1
         if not said:
             return {"text": "", "confidence": 0.0}, b""
         weights = [max(1, len(h.tokens)) for h in said]
         logprob = sum(h.logprob * w for h, w in zip(said, weights, strict=True)) / sum(weights)
-        return {"text": " ".join(h.text for h in said), "confidence": round(min(1.0, math.exp(logprob)), 3)}, b""
+        text, confidence = " ".join(h.text for h in said), round(min(1.0, math.exp(logprob)), 3)
+        return {"text": text, "confidence": confidence, "segments": segments}, b""
 
     def _transcribe(self, samples: Array, language: str) -> Heard:
         seconds = len(samples) / RATE + TAIL_S

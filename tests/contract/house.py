@@ -24,20 +24,23 @@ from api._kit.limits import Limits
 from api._kit.mail import Mail
 from api._kit.plans import FixedPlans
 from api._kit.ports import Bot, Conversation
+from api._kit.sse import Background, Streams
 from api._kit.store import PLATFORM, Tenant, jobs, metadata
 from api.auth import mails as auth_mails
 from api.auth.store import Factors, IdentitySecrets, Revocations
 from api.chatbots.drafts import Drafts
 from api.chatbots.store import BotParts, Bots
+from api.history import upkeep
+from api.history.service import EXPORT, TIDY
 from api.history.store import Journal
-from api.state.live import LiveStates
 from api.llm.catalogue import installed
 from api.llm.choosing import ChosenModels
+from api.state.live import LiveStates
 from api.users import mails as user_mails
 from api.users.keys import Keys
 from api.users.store import Accounts, organizations, users
-from pipelines.engine import Answer
-from pipelines.frames import OUTPUT_RATE, Cue, SpeechChunk, Viseme
+from pipelines.engine import Answer, Listener, Spoken
+from pipelines.frames import OUTPUT_RATE, Cue, SpeechChunk, TextDelta, Transcript, Viseme, Word
 from pipelines.providers.base import LlmOptions, Voice
 from pipelines.registry import Voices
 from server.core.breaker import Breaker
@@ -86,6 +89,7 @@ class ScriptedEngine:
     text: str = "Hello, I can help you."
     failure: Exception | None = None
     heard: list[bytes] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
     asked: int = 0
 
     async def respond(
@@ -98,6 +102,7 @@ class ScriptedEngine:
         client_message_id: str | None = None,
         voice: bool,
         face: bool,
+        listener: Listener | None = None,
     ) -> Answer:
         self.asked += 1
         if self.failure:
@@ -108,9 +113,12 @@ class ScriptedEngine:
             transcript = "what was said"
         said = await self.journal.user_message(conversation, text or transcript or "", client_id=client_message_id)
         message_id = self.ids.new("msg")
+        spoken = await self.say(self.text, "tone", face=face) if voice else Spoken()
+        if listener:
+            listener.begun(message_id, transcript)
+            for frame in (TextDelta(1, self.text), *spoken.speech, *spoken.cues):
+                listener.hear(frame)
         await self.journal.assistant_message(conversation, message_id, self.text, finish_reason="stop")
-        visemes = (Viseme(0, 10, 0.8), Viseme(2400, 10, 0.0)) if face else ()
-        speech = (SpeechChunk(1, 0, 0, bytes(2 * OUTPUT_RATE // 10), visemes=visemes),) if voice else ()
         return Answer(
             message_id,
             conversation.id,
@@ -118,10 +126,30 @@ class ScriptedEngine:
             self.text,
             "stop",
             transcript=transcript,
-            speech=speech,
-            cues=(Cue(1, 0, "emotion", "joy"), Cue(1, 2400, "gesture", "nod")) if face else (),
+            speech=spoken.speech,
+            cues=spoken.cues,
             latency_ms={"first_token_ms": 3.0, "total_ms": 9.0},
         )
+
+    async def say(self, text: str, voice: str, *, face: bool = False) -> Spoken:
+        self.said.append(text)
+        visemes = (Viseme(0, 10, 0.8), Viseme(2400, 10, 0.0)) if face else ()
+        speech = SpeechChunk(1, 0, 0, bytes(2 * OUTPUT_RATE // 10), visemes=visemes)
+        return Spoken((speech,), (Cue(1, 0, "emotion", "joy"), Cue(1, 2400, "gesture", "nod")) if face else ())
+
+    async def transcribe(self, audio: bytes, language: str) -> Transcript:
+        self.heard.append(audio)
+        return Transcript(0, "what was said", language, segments=(Word(0, 3200, 0, 13),))
+
+    def voice_of(self, bot: Bot) -> str:
+        return "tone"
+
+
+class Nobody:
+    """No client is connected to any conversation."""
+
+    async def hang_up(self, conversation_id: str) -> None:
+        pass
 
 
 @dataclass
@@ -336,6 +364,8 @@ async def build(
         gate=lambda: Breaker(30.0),
     )
     plans = FixedPlans(accounts.tier, clock=clock)
+    streams = Streams(clock)
+    background = Background(streams)
     live = LiveStates(clock)
     live.listen(announcer)
     vitals = Vitals(clock, "0.1.0", tuple(service.name for service in SERVICES))
@@ -357,6 +387,9 @@ async def build(
         models=models,
         drafts=Drafts(choices, clock),
         conversations=journal,
+        streams=streams,
+        background=background,
+        calls=Nobody(),
         engine=engine,
         speech=speech,
         box=box,
@@ -371,6 +404,7 @@ async def build(
         choices=choices,
     )
     shape = AsyncExitStack()
+    await shape.enter_async_context(background)
     elsewhere = await shape.enter_async_context(rows_of(deps)) if split else ()
     app = application(deps, files=files, trusted_proxies=trusted_proxies, demo_chatbot="cb_demo", elsewhere=elsewhere)
     trace = aiohttp.TraceConfig()
@@ -383,6 +417,8 @@ async def build(
             auth_mails.JOB: auth_mails.mailing(database, accounts, mailbox, clock=clock, origin=ORIGIN),
             user_mails.JOB: user_mails.mailing(database, mailbox, origin=ORIGIN),
             user_mails.PURGE: user_mails.purging(database),
+            EXPORT: upkeep.exporting(database, deps.media, ORIGIN),
+            TIDY: upkeep.tidying(database, deps.media),
         }
         yield House(deps, accounts, engine, clock, announcer, events, client, folder, mailbox, handlers)
     finally:

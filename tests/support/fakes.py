@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipelines.frames import INPUT_RATE, OUTPUT_RATE, Passage, Phone, SpeechChunk, Transcript, Word
+from pipelines.frames import INPUT_RATE, OUTPUT_RATE, Citation, Passage, Phone, SpeechChunk, Transcript, Word
 from pipelines.ports import Bot, Conversation, FinishReason, JournalUnavailable, Recorded, UnknownConversation
 from pipelines.providers.base import (
     ChatMessage,
@@ -209,6 +209,7 @@ class MemoryJournal:
         finish_reason: FinishReason,
         heard: str | None = None,
         latency_ms: dict[str, float] | None = None,
+        citations: Sequence[Citation] = (),
     ) -> None:
         await asyncio.sleep(self.delay)
         if self.broken:

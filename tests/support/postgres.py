@@ -32,4 +32,4 @@ async def empty(database: Database) -> None:
     """Take the rows out of every table."""
     async with database.engine.begin() as connection:
         names = ", ".join(table.name for table in metadata.sorted_tables)
-        await connection.execute(text(f"TRUNCATE {names}"))
+        await connection.execute(text(f"TRUNCATE {names} CASCADE"))

@@ -46,8 +46,12 @@ def bot_row(name: str = "Ava", **more: Any) -> dict[str, Any]:
 async def test_migrations_make_the_tables_that_the_code_uses(url: str) -> None:
     await db.migrate(url)
 
+    def common(name: str | None, kind: str, parents: Any) -> bool:
+        return kind != "table" or not (name or "").startswith("message_words")
+
     def difference(connection: Connection) -> Any:
-        return compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata)
+        options = {"compare_type": True, "include_name": common}
+        return compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
 
     engine = db.engine(url)
     try:
