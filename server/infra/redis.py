@@ -24,4 +24,4 @@ def connect(url: str, patience: float = PATIENCE) -> Redis:
         socket_connect_timeout=patience,
         retry=Retry(NoBackoff(), 0),
     )
-    return Redis(connection_pool=pool)
+    return Redis.from_pool(pool)

@@ -12,6 +12,7 @@ from server.door import Door
 from server.infra.clock import SystemClock
 from server.infra.db import migrate
 from server.settings import Settings
+from server.shape import Shape
 from tests.support.fakes import VOICE, LoudnessVad, ScriptedLlm, ScriptedStt, ToneTts
 
 
@@ -31,9 +32,11 @@ async def live(
     llm: ScriptedLlm | None = None,
     stt: ScriptedStt | None = None,
     tts: ToneTts | None = None,
+    form: Shape | None = None,
     **settings: object,
 ) -> AsyncIterator[Live]:
-    """The demo chatbot `cb_demo` is there; its website is this server."""
+    """The demo chatbot `cb_demo` is there; its website is this server. In another `form` it serves some rows alone, or
+    passes some on."""
     llm, stt, tts = llm or ScriptedLlm(), stt or ScriptedStt(), tts or ToneTts(ms=10, delay=0.0)
     providers = Providers(stt, llm, tts, LoudnessVad(), Voices([VOICE], VOICE.id), ())
     unlimited = {"anonymous": 1_000_000, "visitor": 1_000_000}
@@ -41,9 +44,11 @@ async def live(
         {"data_dir": data, "port": 0, "tts": {"voice": VOICE.id}, "limits": unlimited, **settings}
     )
     await migrate(chosen.database)
-    async with house(chosen, providers) as built:
-        measured(built.app, built.metrics, SystemClock(), trusted_proxies=chosen.trusted_proxies)
-        door = Door(built.app, crowd(chosen, chosen.trusted_proxies), built.metrics.turned_away)
+    form = form or Shape()
+    proxies = form.trusted_proxies(chosen)
+    async with house(chosen, providers, form) as built:
+        measured(built.app, built.metrics, SystemClock(), trusted_proxies=proxies)
+        door = Door(built.app, crowd(chosen, proxies), built.metrics.turned_away)
         port = await door.open("127.0.0.1", 0)
         built.vitals.ready = True
         try:
