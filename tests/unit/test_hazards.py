@@ -1,6 +1,7 @@
 """docs/hazards.md is true: each hazard of the stack has a test; those that have no better place are here."""
 
 import asyncio
+import gc
 import re
 import tomllib
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ import pytest
 from aiohttp import WSMsgType
 
 from bench.client import TEXT_CAPS, ChatClient
+from server import app
 from server.infra.hashing import Argon2Passwords
 from server.sockets import Sockets
 from tests.support.live import Live, live
@@ -114,3 +116,12 @@ async def test_the_loop_goes_on_while_a_password_is_hashed() -> None:
         turns += 1
     passwords.close()
     assert turns > 10
+
+
+def test_what_was_loaded_before_the_server_is_ready_is_not_walked_through_again() -> None:
+    before = len(gc.get_objects())
+    app._settle()
+    try:
+        assert len(gc.get_objects()) < before / 10
+    finally:
+        gc.unfreeze()
