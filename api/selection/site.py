@@ -60,7 +60,7 @@ class Rule(Input):
 
     model_config = ConfigDict(json_schema_extra=exactly_one(chatbot_id="string", split="array"))
     id: Identifier | None = Field(None, description="Made when there is none; keep it, for splits depend on it")
-    match: Match = Match()
+    match: Match = Field(default_factory=Match)
     chatbot_id: Identifier | None = None
     split: list[Share] | None = Field(None, min_length=2, max_length=10)
 

@@ -78,7 +78,7 @@ class FacePatch(Input):
 
 
 class ThemePatch(Input):
-    color: Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")] | None = None
+    color: Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")] | None = Field(None, examples=["#2f6fed"])
     mode: Literal["auto", "light", "dark"] | None = None
     position: Literal["left", "right"] | None = None
     radius: Radius | None = None

@@ -12,6 +12,7 @@ from pipelines.ports import Bot, Conversation, NoGuard, OneModel
 from pipelines.registry import Voices
 from server import wire
 from server.inbox import Parts
+from server.live import Watch, nobody
 from server.session import Session
 from server.telemetry import Metrics
 from tests.support.fakes import (
@@ -43,6 +44,7 @@ class Scene:
         caps: wire.Caps | None = None,
         greet: bool = False,
         plays: bool = True,
+        watch: Watch = nobody,
     ) -> None:
         self.llm, self.stt, self.tts = llm or ScriptedLlm(), stt or ScriptedStt(), tts or ToneTts()
         self.vad, self.journal = vad or LoudnessVad(), journal or MemoryJournal()
@@ -62,7 +64,7 @@ class Scene:
         caps = caps or wire.Caps.model_validate({"in": ["pcm16"], "out": ["pcm16"], "face": ["oculus15"]})
         hello = wire.Hello(chatbot_id=bot.id, caps=caps, greet=greet)
         conversation = Conversation("conv_1", bot.organization_id, bot.id, "user_1", bot.type)
-        parts = Parts(engine, self.vad, EndpointRules(), self.metrics)
+        parts = Parts(engine, self.vad, EndpointRules(), self.metrics, watch)
         self.parts = parts
         self.session = Session("ses_1", bot, conversation, hello, parts)
         self.events: list[tuple[float, str, Any]] = []
