@@ -99,7 +99,7 @@ def _prepare(made: Engine) -> None:
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    """Readers never wait for the writer, a commit is on the disk when it returns, and what is deleted is overwritten."""
+    """Readers never wait for the writer; a commit is on the disk when it returns; what is deleted is overwritten."""
     connection.isolation_level = None
     cursor = connection.cursor()
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):

@@ -22,6 +22,7 @@ ADDRESSED = [e for e in GUARDED if "{" in e.path and e.name not in MADE_BY_NAME]
 WITH_BOT = [e for e in GUARDED if e.body and "chatbot_id" in e.body.model_fields]
 BODIES: dict[str, dict[str, object]] = {
     "history.feedback": {"rating": "up"},
+    "chat-voice.synthesize": {"chatbot_id": "cb_none", "text": "Hello"},
     "auth.register": {"email": "b@example.com", "password": "x" * 12, "name": "B", "accept_terms": True},
     "prompts.create": {"chatbot_id": "cb_none", "name": "A prompt", "content": "Be kind."},
     "prompts.test": {"messages": [{"content": "Hello"}]},
@@ -50,7 +51,7 @@ def address(endpoint: Endpoint, **ids: str) -> str:
     """The path with ids of things that there are not, unless given."""
     names = {"chatbot_id": "cb_none", "conversation_id": "conv_none", "message_id": "msg_none", "job_id": "job_none"}
     names |= {"step": "purpose", "user_id": "user_none", "key_id": "key_none"}
-    names |= {"prompt_id": "prm_none", "provider": "acme"}
+    names |= {"prompt_id": "prm_none", "provider": "acme", "session_id": "call_none"}
     return endpoint.path.format(**(names | ids))
 
 
