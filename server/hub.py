@@ -11,7 +11,7 @@ from api._kit.auth import Principal
 from api._kit.errors import BadRequest, ChatbotUnavailable, Forbidden, NotFound, Unavailable
 from api._kit.ports import Bots, Conversations
 from api._kit.values import milliseconds
-from pipelines.ports import Bot, Conversation, JournalUnavailable, UnknownConversation
+from pipelines.ports import Bot, Conversation, JournalUnavailable, UnknownConversation, Visit
 from server import wire
 from server.inbox import Parts
 from server.outgoing import Link
@@ -130,7 +130,12 @@ class Hub:
 
         async def open(id: str | None) -> Conversation:
             return await self._conversations.open(
-                bot, principal.user_id, bot.type, conversation_id=id, language=bot.language
+                bot,
+                principal.user_id,
+                bot.type,
+                conversation_id=id,
+                language=bot.language,
+                visit=Visit(locale=hello.locale),
             )
 
         try:

@@ -280,7 +280,7 @@ class ChosenModels:
         price = self._price(by.organization_id, by.model_id)
         cost = price.cost(use.input_tokens, use.output_tokens) if price else 0
         day = datetime.fromtimestamp(self.clock.now(), UTC).strftime("%Y-%m-%d")
-        failed = int(use.failure is not None)
+        failed = int(use.failure is not None or use.unheard)
         self._spending.add(replace(by, day=day), Spent(use.input_tokens, use.output_tokens, 1, failed, cost))
         if provider == SERVER or (by.organization_id, provider) not in self._providers:
             return

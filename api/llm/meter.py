@@ -93,11 +93,13 @@ class Spending:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """One request to a model, as it ended. `failure` is None unless the model failed."""
+    """One request to a model, as it ended. `failure` is None unless the model said what is wrong; it is also `unheard`
+    when it was given up before its first word."""
 
     input_tokens: int
     output_tokens: int
     failure: ProviderError | None
+    unheard: bool
 
 
 class Metered:
@@ -134,7 +136,8 @@ class Metered:
         finally:
             counted = self._counted(ending or Ending(self._id), messages, said)
             free = failure is not None and not said
-            self._used(Use(0 if free else counted.input_tokens or 0, counted.output_tokens or 0, failure))
+            unheard = not said and ending is None
+            self._used(Use(0 if free else counted.input_tokens or 0, counted.output_tokens or 0, failure, unheard))
 
     async def warm(self, messages: Sequence[ChatMessage]) -> None:
         """Raises ProviderError."""

@@ -179,7 +179,7 @@ class UsageRow(Output):
     input_tokens: int
     output_tokens: int
     requests: int
-    errors: int
+    errors: int = Field(description="Of the requests: those that failed, or were given up before a first word")
     cost: int = Field(description="Millionths of a US dollar; models without a known price count nothing")
 
 

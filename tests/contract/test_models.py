@@ -31,6 +31,7 @@ class Endpoint:
     listed: list[str] | None = field(default_factory=lambda: ["acme-large", "acme-embed-1"])
     asked: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
+    silent: bool = False
     base_url: str = ""
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
@@ -42,6 +43,8 @@ class Endpoint:
             return web.json_response({"choices": [{"message": {"content": "Hi"}}]})
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
+        if self.silent:
+            await asyncio.Event().wait()
         for word in self.words:
             await self._send(response, [{"index": 0, "delta": {"content": word}, "finish_reason": None}])
         await self._send(response, [{"index": 0, "delta": {}, "finish_reason": self.finish_reason}])
@@ -68,7 +71,7 @@ async def endpoint(house: House) -> AsyncIterator[Endpoint]:
     app = web.Application()
     app.router.add_post("/v1/chat/completions", found.chat)
     app.router.add_get("/v1/models", found.models)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     port = runner.addresses[0][1]
@@ -212,6 +215,20 @@ async def test_an_answer_that_was_cut_is_counted_by_estimate(house: House) -> No
     await stream.aclose()
     rows = (await house.json("GET", "/api/v1/llm/usage", 200, headers=owner))["rows"]
     assert [(row["input_tokens"], row["output_tokens"], row["errors"]) for row in rows] == [(2, 2, 0)]
+
+
+async def test_a_model_that_was_given_up_before_its_first_word_is_an_error(house: House) -> None:
+    owner = await house.owner()
+    bot = await house.chatbot(owner)
+    async with endpoint(house) as there:
+        await bring(house, owner, there)
+        await choose(house, owner, bot["id"], primary="acme/acme-large", fallbacks=["server/default"], timeout_ms=500)
+        there.silent = True
+        chosen = house.deps.models.choose(await draft(house, bot["id"]))
+        trial = await house.deps.models.ask(chosen, "org", HELLO)
+        rows = (await house.json("GET", "/api/v1/llm/usage", 200, headers=owner))["rows"]
+    assert trial.response == "Hello there."
+    assert {row["group"]: row["errors"] for row in rows} == {"acme/acme-large": 1, "server/default": 0}
 
 
 @pytest.mark.parametrize("status", [401, 429, 500])
