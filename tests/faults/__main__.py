@@ -24,7 +24,7 @@ class Check:
 
 
 CHECKS = (
-    Check("D1 killed", "kill9", ("--rounds", "3")),
+    Check("D1 killed", "kill9", ("--rounds", "2"), ("--mutant", "--rounds", "1")),
     Check("D2 cancelled", "cancelled"),
     Check("D3 order", "order"),
     Check("D4 cuts", "cuts"),

@@ -26,6 +26,9 @@ from tests.faults.verdict import Verdict, judge
 from tests.support.proxy import CuttingProxy, cutting_proxy
 
 GUESTS, WITH_SOUND, LATE, CUTS = 50, 10, 3, 20
+MUTANT = "forgetful"
+MUTANT_CUTS = 4
+"""A server that forgets is seen to at the first."""
 TOO_LONG = BRIEF + 2.0
 """Seconds of an outage that outlasts a session of the `brief` server."""
 
@@ -79,12 +82,12 @@ class Visit:
             self.guest.news.clear()
             await self.guest.news.wait()
 
-    async def suffer(self, start: float, *, late: bool) -> None:
+    async def suffer(self, start: float, cuts: int, *, late: bool) -> None:
         """All the cuts."""
         await asyncio.sleep(start)
-        for n in range(CUTS):
+        for n in range(cuts):
             await asyncio.sleep(random.uniform(0.2, 1.0))
-            outage = TOO_LONG if late and n == CUTS // 2 else random.uniform(0, 1) ** 2
+            outage = TOO_LONG if late and n == cuts // 2 else random.uniform(0, 1) ** 2
             self._proxy.refuse()
             await self._proxy.cut(reset=random.random() < 0.5)
             await asyncio.sleep(outage)
@@ -106,6 +109,7 @@ class Visit:
 
 
 async def check(program: tuple[str, ...]) -> Verdict:
+    cuts = MUTANT_CUTS if MUTANT in program else CUTS
     async with AsyncExitStack() as stack:
         data, port = Path(stack.enter_context(tempfile.TemporaryDirectory())), free_port()
         url = f"http://localhost:{port}"
@@ -124,7 +128,7 @@ async def check(program: tuple[str, ...]) -> Verdict:
             async with asyncio.TaskGroup() as suffering:
                 for n, visit in enumerate(visits):
                     late = WITH_SOUND <= n < WITH_SOUND + LATE
-                    suffering.create_task(visit.suffer(n * 0.04, late=late))
+                    suffering.create_task(visit.suffer(n * 0.04, cuts, late=late))
             await asyncio.sleep(3)
             for visit in visits:
                 visit.over = True
@@ -140,12 +144,12 @@ async def check(program: tuple[str, ...]) -> Verdict:
         broken.append(f"only {renewed} sessions were said to be lost of {LATE} that were away too long")
     events = sum(len(guest.events) for guest in all)
     sound = sum(guest.heard(rid) for guest in all for rid in range(1, 500)) / 24_000
-    cuts = sum(guest.cuts for guest in all)
+    suffered = sum(guest.cuts for guest in all)
     return Verdict(
-        f"{events:,} events, {sound:.0f} s of sound, {cuts} cuts: {resumed} resumed, {renewed} lost and said so",
+        f"{events:,} events, {sound:.0f} s of sound, {suffered} cuts: {resumed} resumed, {renewed} lost and said so",
         broken,
     )
 
 
 if __name__ == "__main__":
-    sys.exit(judge(__doc__, check, "brief", mutant="forgetful"))
+    sys.exit(judge(__doc__, check, "brief", mutant=MUTANT))

@@ -11,7 +11,7 @@ from api._kit.errors import Conflict
 from api._kit.events import Event
 from api._kit.store import PLATFORM, Database, NoTenant, Write
 from api.history.store import Journal, messages
-from pipelines.ports import Conversation, JournalUnavailable
+from pipelines.ports import Conversation, JournalUnavailable, Recorded
 from server.infra import db
 from server.infra.clock import Ids
 from tests.contract.house import HandClock, copy_of
@@ -92,6 +92,17 @@ async def test_both_copies_of_a_message_in_one_batch_are_kept_once(journal: Jour
     assert [copy.duplicate for copy in copies] == [False, True]
     assert copies[0].message_id == copies[1].message_id
     assert await contents(journal, TALK) == ["first", "Hello"]
+
+
+async def test_a_message_that_comes_again_says_whether_it_was_answered(journal: Journal) -> None:
+    first = await journal.user_message(TALK, "Hello", client_id="m1")
+    assert not (await journal.user_message(TALK, "Hello", client_id="m1")).answered
+    await journal.assistant_message(TALK, "msg_a", "Hi.", finish_reason="stop")
+    await journal.user_message(TALK, "How are you?", client_id="m2")
+    assert (await journal.user_message(TALK, "Hello", client_id="m1")) == Recorded(
+        first.message_id, True, answered=True
+    )
+    assert not (await journal.user_message(TALK, "How are you?", client_id="m2")).answered
 
 
 async def test_events_are_announced_once_after_the_commit(
