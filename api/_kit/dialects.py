@@ -28,7 +28,7 @@ def _down(node: Any, *, names: bool = False) -> Any:
         match key:
             case "additionalProperties" if "patternProperties" in node:
                 pass
-            case "default" if value is None:
+            case "default" if value is None or isinstance(value, dict):
                 pass
             case "example" | "default" | "enum":
                 out[key] = value
