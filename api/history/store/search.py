@@ -13,6 +13,7 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, Column, Executable, MetaData, Select, String, Table, Text, func, select, text
 from sqlalchemy.types import UserDefinedType
 
+from api._kit.jobs import JobFailed
 from api._kit.store import PLATFORM, Database, Transaction, Write
 
 LONGEST: Final = 60
@@ -80,7 +81,7 @@ def matching(tx: Transaction, dialect: str, query: str, wanted: str) -> Select[A
 async def tidy(database: Database) -> None:
     """Remove what was deleted from SQLite's files: words from the index's old pages, and everything from the log.
 
-    PostgreSQL's vacuum does the same there.
+    PostgreSQL's vacuum does the same there. Raises JobFailed, to be tried again.
     """
     if database.dialect != "sqlite":
         return
@@ -94,5 +95,8 @@ async def tidy(database: Database) -> None:
     while await database.write(PLATFORM, merge) > 1:
         step = STEP
     async with database.engine.connect() as connection:
-        plain = await connection.execution_options(isolation_level="AUTOCOMMIT")
-        await plain.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        raw = (await connection.get_raw_connection()).driver_connection
+        async with raw.execute("PRAGMA wal_checkpoint(TRUNCATE)") as answer:  # type: ignore[union-attr]
+            busy, *_ = await answer.fetchone()
+    if busy:
+        raise JobFailed("Somebody was reading all the while.", again=True)
