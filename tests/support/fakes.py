@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipelines.frames import INPUT_RATE, OUTPUT_RATE, Citation, Passage, Phone, SpeechChunk, Transcript, Word
-from pipelines.ports import Bot, Conversation, FinishReason, JournalUnavailable, Recorded, UnknownConversation
+from pipelines.ports import Bot, Conversation, FinishReason, JournalUnavailable, Recorded, UnknownConversation, Visit
 from pipelines.providers.base import (
     ChatMessage,
     LlmCapabilities,
@@ -175,6 +175,7 @@ class MemoryJournal:
         *,
         conversation_id: str | None = None,
         language: str | None = None,
+        visit: Visit | None = None,
     ) -> Conversation:
         if conversation_id == "conv_unknown":
             raise UnknownConversation
