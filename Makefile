@@ -8,7 +8,7 @@ DATA := $(or $(MA_DATA_DIR),var)
 .PHONY: help run install models avatars widget thumbnails test check lint types imports unit faults bench lock clean
 
 help: ## list these commands
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
 
 run: install ## set everything up and start the server with its demo page on http://localhost:8000
 	@$(BIN)/machineavatars serve
@@ -87,6 +87,13 @@ unit: $(BIN)/.dev
 browser-installed:
 	@command -v "$${MA_TEST_CHROMIUM:-chromium}" >/dev/null || { echo "== Chromium"; apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } || \
 		{ echo "Chromium is needed for the browser tests: install it, or set MA_TEST_CHROMIUM to its path"; exit 1; }
+
+.PHONY: contract-split contract-postgres
+contract-split: $(BIN)/.dev ## the REST contract with every row on a port of its own, behind the gateway
+	@MA_TEST_SHAPE=split $(BIN)/pytest tests/contract -m "not models and not browser"
+
+contract-postgres: $(BIN)/.dev ## the REST contract on PostgreSQL (127.0.0.1:5432, user postgres, database test)
+	@MA_TEST_SHAPE=postgresql $(BIN)/pytest tests/contract -m "not models and not browser"
 
 faults: $(BIN)/.dev ## break things on purpose: every promise about faults, and a server that breaks it, which must be noticed
 	@$(BIN)/python -m tests.faults

@@ -17,6 +17,8 @@ from server.settings import Settings
 
 TALKING: Final = frozenset({"chat-3d", "chat-text", "chat-voice", "selection", "prompts", "llm"})
 """Rows that ask the models; `/chat` and the jobs run beside them, and with the gateway."""
+STAYING: Final = frozenset({"state-3d", "state-text", "state-voice"})
+"""Rows that show what conversations do at this moment, which only the process that holds their sockets knows."""
 _SHARED: Final = "Rows in processes of their own share"
 
 
@@ -54,6 +56,8 @@ def shape(settings: Settings, only: Sequence[str] = ()) -> Shape:
     for name in (*only, *given):
         if name not in known:
             raise WrongShape(f"There is no row {name}. There are: {', '.join(known)}.")
+        if name in STAYING:
+            raise WrongShape(f"{name} shows what the gateway's own sockets do, and is served by the gateway itself.")
     if only or elsewhere:
         _shared(settings)
     return Shape(tuple(known[name] for name in only) or SERVICES, elsewhere, alone=bool(only))

@@ -17,7 +17,7 @@ Shape = Literal["one", "split", "postgresql"]
 ALL: Final = os.environ.get("MA_TEST_SHAPE", "")
 """The one shape that every contract test is run in; without it, `one`, and some files in the others as well."""
 ALL_SPLIT: Final = ALL == "split"
-SOME: Final = frozenset({"auth", "chat", "conventions", "history", "idempotency", "streams", "users"})
+SOME: Final = frozenset({"auth", "history", "idempotency", "streams"})
 """Files of contract tests, by name, that are run in every shape."""
 
 

@@ -1,7 +1,7 @@
 """PostgreSQL for tests, where a server on this machine lets us in: databases that are made and dropped by name."""
 
 import asyncpg
-from sqlalchemy import text
+from sqlalchemy import delete
 
 from api._kit.store import Database, metadata
 from server.infra import db
@@ -31,5 +31,5 @@ async def drop(name: str) -> None:
 async def empty(database: Database) -> None:
     """Take the rows out of every table."""
     async with database.engine.begin() as connection:
-        names = ", ".join(table.name for table in metadata.sorted_tables)
-        await connection.execute(text(f"TRUNCATE {names} CASCADE"))
+        for table in reversed(metadata.sorted_tables):  # TRUNCATE would write each file of each of them
+            await connection.execute(delete(table))

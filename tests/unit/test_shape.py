@@ -74,6 +74,12 @@ def test_a_row_that_is_none_is_refused_with_those_there_are() -> None:
             unknown()
 
 
+def test_a_row_that_lives_in_the_gateways_memory_stays_there() -> None:
+    for only, services in ((["state-3d"], {}), ([], {"state_3d": "http://a:1"})):
+        with pytest.raises(WrongShape, match="the gateway itself"):
+            shape(settings(services=services), only)
+
+
 @pytest.mark.parametrize(("missing", "mend"), [("database_url", "MA_DATABASE_URL"), ("redis_url", "MA_REDIS_URL")])
 def test_what_rows_share_has_to_be_there(missing: str, mend: str) -> None:
     for form in ({"services": {"auth": "http://a:1"}}, {}):
