@@ -2,7 +2,7 @@
 
 import asyncio  # create_task only inside the session's TaskGroup
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import structlog
@@ -11,7 +11,7 @@ from pipelines.core.heard import Heard
 from pipelines.core.prompt import HISTORY, window
 from pipelines.engine import Engine
 from pipelines.frames import OUTPUT_RATE, Failed, TextDelta, UserText
-from pipelines.ports import Bot, Conversation, FinishReason, JournalUnavailable
+from pipelines.ports import Bot, Conversation, FinishReason, JournalUnavailable, Recorded, UnknownConversation
 from pipelines.providers.base import ChatMessage
 from pipelines.stage import Stage
 from server import wire
@@ -73,7 +73,7 @@ class Replies:
     ) -> None:
         self.speak = True
         """Whether replies are spoken, where the client can hear them."""
-        self._engine, self._bot, self._conversation = engine, bot, conversation
+        self._engine, self._bot, self.conversation = engine, bot, conversation
         self._outgoing, self._metrics, self._tell = outgoing, metrics, tell
         self.voiced = self.faced = False
         """Whether the client hears sound, and shows a face, from the next reply on."""
@@ -104,7 +104,7 @@ class Replies:
     async def recall(self) -> bool:
         """Read the conversation so far; returns whether there is any."""
         try:
-            self._history = list(await self._engine.journal.recent(self._conversation, HISTORY))
+            self._history = list(await self._engine.journal.recent(self.conversation, HISTORY))
         except JournalUnavailable:
             self._outgoing.health("database", "degraded")
         return bool(self._history)
@@ -183,7 +183,7 @@ class Replies:
         return Reply(
             rid=rid,
             message_id=self._engine.ids.new("msg"),
-            conversation_id=self._conversation.id,
+            conversation=self.conversation,
             kind=kind,
             origin=origin,
             marks=marks,
@@ -197,15 +197,13 @@ class Replies:
         """Commit the user's words and acknowledge them; False when there is nothing to answer."""
         client_id = asked.say.id if asked.say else None
         try:
-            recorded = await self._engine.journal.user_message(
-                self._conversation, asked.text, client_id=client_id, spoken=asked.say is None
-            )
+            recorded = await self._ask(asked, client_id, reply)
         except asyncio.CancelledError:
             self._inbox.refused(client_id or "")
             raise
         except Exception as error:  # the last resort: whatever the store says, the message was not kept
             if not isinstance(error, JournalUnavailable):
-                log.exception("message not kept", conversation_id=self._conversation.id)
+                log.exception("message not kept", conversation_id=self.conversation.id)
             self._inbox.refused(client_id or "")
             self._outgoing.health("database", "degraded")
             lost = "Your message could not be kept. Please send it again."
@@ -225,13 +223,23 @@ class Replies:
             self._answering.add(reply.question)
         return True
 
+    async def _ask(self, asked: Asked, client_id: str | None, reply: Reply) -> Recorded:
+        """Commit the user's words; where the conversation has been ended, another one begins with them."""
+        journal, spoken = self._engine.journal, asked.say is None
+        try:
+            return await journal.user_message(self.conversation, asked.text, client_id=client_id, spoken=spoken)
+        except UnknownConversation:
+            self.conversation = reply.conversation = replace(self.conversation, id=self._engine.ids.new("conv"))
+            self._history.clear()
+            return await journal.user_message(self.conversation, asked.text, client_id=client_id, spoken=spoken)
+
     async def _answer(self, reply: Reply, words: ChatMessage, recorded: asyncio.Task[bool]) -> None:
         if self._finishing:
             await asyncio.wait({self._finishing})
         history = tuple(window([said for said in self._history if said is not words]))
         if history and history[-1] == words:  # it was kept before, and never answered
             history = history[:-1]
-        stages = self._engine.stages(self._bot, history, self._conversation, voiced=reply.voiced, faced=reply.faced)
+        stages = self._engine.stages(self._bot, history, self.conversation, voiced=reply.voiced, faced=reply.faced)
         await self._deliver(reply, stages, UserText(reply.rid, words.content), asyncio.shield(recorded))
 
     async def _greet(self, reply: Reply) -> None:
@@ -251,7 +259,7 @@ class Replies:
                 self._answering.discard(reply.question)
             raise
         except Exception:  # the last resort of a turn: a bug in a stage costs this reply, not the conversation
-            log.exception("reply failed", conversation_id=self._conversation.id, rid=reply.rid)
+            log.exception("reply failed", conversation_id=self.conversation.id, rid=reply.rid)
             self._outgoing.error("INTERNAL_ERROR", "Something went wrong with this answer.", rid=reply.rid)
             reply.crashed = True
             delivered = reply.started
@@ -288,7 +296,7 @@ class Replies:
             return
         try:
             await self._engine.journal.assistant_message(
-                self._conversation,
+                reply.conversation,
                 reply.message_id,
                 reply.text.strip(),
                 finish_reason=reason,
@@ -297,7 +305,7 @@ class Replies:
             )
         except Exception:  # the last resort: a reply that cannot be kept has still been given
             self._outgoing.health("database", "degraded")
-            log.exception("reply not kept", conversation_id=self._conversation.id, message_id=reply.message_id)
+            log.exception("reply not kept", conversation_id=self.conversation.id, message_id=reply.message_id)
 
     def _end(self, reply: Reply, status: Literal["done", "cut", "error"], heard: Heard) -> None:
         self._metrics.turns.labels(status).inc()

@@ -22,7 +22,7 @@ from pipelines.frames import (
     TextDelta,
     Written,
 )
-from pipelines.ports import Clock, FinishReason
+from pipelines.ports import Clock, Conversation, FinishReason
 from pipelines.stage import Stage, run
 from server import wire
 from server.outgoing import Outgoing
@@ -45,7 +45,7 @@ class Reply:
         *,
         rid: int,
         message_id: str,
-        conversation_id: str,
+        conversation: Conversation,
         kind: Literal["answer", "greeting"],
         origin: float,
         marks: dict[str, float],
@@ -67,7 +67,7 @@ class Reply:
         self.unheard = False
         """The listener stopped listening: the rest was not sent."""
         self._marks = dict(marks)
-        self._conversation_id, self._origin = conversation_id, origin
+        self.conversation, self._origin = conversation, origin
         self._outgoing, self._clock = outgoing, clock
         self._pacer = Pacer()
         self._segments: list[Segment] = []
@@ -139,7 +139,7 @@ class Reply:
                     turn=self.rid,
                     kind=self.kind,
                     message_id=self.message_id,
-                    conversation_id=self._conversation_id,
+                    conversation_id=self.conversation.id,
                 )
             )
         match frame:

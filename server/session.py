@@ -6,7 +6,6 @@ posts its result back. A turn is a child task, and an interruption is its cancel
 
 import asyncio  # create_task only inside this session's TaskGroup
 from collections import deque
-from functools import partial
 from hmac import compare_digest
 from typing import Literal
 
@@ -46,10 +45,10 @@ class Session:
     """`run()` is its life; `post` and `media` are how the socket reaches it; `outgoing` is how it answers."""
 
     def __init__(self, sid: str, bot: Bot, conversation: Conversation, hello: wire.Hello, parts: Parts) -> None:
-        self.id, self.bot, self.conversation = sid, bot, conversation
+        self.id, self.bot = sid, bot
         engine = parts.engine
         self._token, self._old_token = engine.ids.new("rst"), ""
-        self.outgoing = Outgoing(engine.clock, parts.metrics, partial(parts.watch, conversation))
+        self.outgoing = Outgoing(engine.clock, parts.metrics, lambda event: parts.watch(self.conversation, event))
         self._engine = engine
         self._clock, self._ids = engine.clock, engine.ids
         self._greet = hello.greet
@@ -77,6 +76,11 @@ class Session:
         self._vad_end: dict[str, float] = {}
 
     # --- the socket's side ---
+
+    @property
+    def conversation(self) -> Conversation:
+        """The one it opened with or, once that was ended, the one that the user has begun since."""
+        return self._replies.conversation
 
     def post(self, event: BaseModel, ack: Ack | None = None) -> None:
         """Hand over a client event; never waits. Raises SessionBusy."""

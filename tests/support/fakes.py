@@ -166,6 +166,8 @@ class MemoryJournal:
     kept: list[Kept] = field(default_factory=list)
     broken: bool = False
     delay: float = 0.0
+    ended: set[str] = field(default_factory=set)
+    connected_ms: int = 0
 
     async def open(
         self,
@@ -184,6 +186,9 @@ class MemoryJournal:
     async def newest(self, bot: Bot, user_id: str) -> str | None:
         return None
 
+    async def connected(self, conversation: Conversation, milliseconds: int) -> None:
+        self.connected_ms += milliseconds
+
     async def resume(self, bot: Bot, user_id: str, conversation_id: str) -> Conversation:
         return await self.open(bot, user_id, bot.type, conversation_id=conversation_id)
 
@@ -193,6 +198,8 @@ class MemoryJournal:
         await asyncio.sleep(self.delay)
         if self.broken:
             raise JournalUnavailable
+        if conversation.id in self.ended:
+            raise UnknownConversation
         for n, kept in enumerate(self.kept):
             if client_id and kept.client_id == client_id:
                 answered = any(later.role == "assistant" for later in self.kept[n:])

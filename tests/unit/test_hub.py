@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from api._kit.auth import Principal
 from pipelines.ports import Bot
@@ -18,8 +19,11 @@ STORY = ["And then they went on. "] * 40
 
 
 class OneBot:
+    def __init__(self, bot: Bot = BOT) -> None:
+        self.bot = bot
+
     async def find(self, chatbot_id: str, *, draft: bool = False) -> Bot:
-        return BOT
+        return self.bot
 
 
 def caps(*out: str) -> wire.Caps:
@@ -103,3 +107,43 @@ def test_a_microphone_at_another_rate_is_counted_at_the_servers() -> None:
         assert resumed[1]["mic_next"] == 16_000
 
     in_hub(script)
+
+
+def test_what_is_said_after_the_end_begins_another_conversation() -> None:
+    async def script(hub: Hub, scene: Scene) -> None:
+        session, ready = await hub.open(VISITOR, hello())
+        await hub.join(session, scene, str(ready["token"]))
+        session.post(wire.Say(id="c1", text="Hello"))
+        await asyncio.sleep(5)
+        before = session.conversation.id
+        scene.journal.ended.add(before)
+        session.post(wire.Say(id="c2", text="Hello again"))
+        await asyncio.sleep(5)
+        talks = [(kept.conversation_id == before, kept.role) for kept in scene.journal.kept]
+        assert talks == [(True, "user"), (True, "assistant"), (False, "user"), (False, "assistant")]
+        assert session.conversation.id == scene.journal.kept[-1].conversation_id
+
+    in_hub(script)
+
+
+def test_a_call_takes_as_long_as_sockets_are_attached_to_it() -> None:
+    async def main() -> None:
+        scene = Scene(llm=ScriptedLlm(STORY), vad=LoudnessVad(), plays=False)
+        voice = replace(BOT, type="voice")
+        async with Hub(scene.parts, OneBot(voice), scene.journal, max_sessions=1) as hub:  # type: ignore[arg-type]
+            session, ready = await hub.open(VISITOR, hello("pcm16"))
+            await asyncio.sleep(3)
+            await hub.join(session, scene, str(ready["token"]))
+            await asyncio.sleep(10)
+            hub.leave(session, scene)
+            await asyncio.sleep(60)
+            session, ready = await hub.open(VISITOR, hello("pcm16", session=session, token=str(ready["token"])))
+            await hub.join(session, scene, str(ready["token"]))
+            await asyncio.sleep(5)
+            await hub.hang_up("conv_other")
+            assert hub.count == 1
+            await hub.hang_up(session.conversation.id)
+            assert hub.count == 0
+        assert scene.journal.connected_ms == 15_000
+
+    run(main())
