@@ -48,7 +48,7 @@ NOTICE: Final = web.RequestKey("notice", Mapping[str, str])
 BODY_SECONDS: Final = 10.0
 _KEY: Final = re.compile(rf"[\x21-\x7e]{{1,{LONGEST}}}")
 _PATH_VALUE: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
-_NOT_RESERVED: Final = r"(?!(?:health|create|pages|openapi[.]json)(?:/|$))"
+_NOT_RESERVED: Final = r"(?!(?:health|create|invite|me|pages|openapi[.]json)(?:/|$))"
 """Words that stand in literal paths are no ids, so that those paths answer for themselves alone."""
 _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 

@@ -301,7 +301,7 @@ def _success(e: Endpoint, refs: Mapping[Any, Json], schemas: Json) -> Json:
         names += ["Deprecation", "Sunset"]
     content: Json = {"application/json": {"schema": schema, "example": shown}}
     if e.streams:
-        content["text/event-stream"] = {"schema": {"type": "string"}, "example": _EVENTS}
+        content["text/event-stream"] = {"example": _EVENTS}
     return {"description": "Created" if e.status == 201 else "Success", "headers": _headers(*names), "content": content}
 
 

@@ -88,7 +88,8 @@ def example(schema: Json, schemas: Json, name: str = "", *, whole: bool = True) 
 
 def _object(schema: Json, schemas: Json, *, whole: bool) -> Json:
     properties = schema.get("properties", {})
-    first, *others = schema.get("oneOf", schema.get("allOf", [{}]))
+    branches: list[Json] = schema.get("oneOf") or schema.get("allOf") or [{}]
+    first, others = branches[0], branches[1:]
     required = {*schema.get("required", ()), *first.get("required", ())}
     instead = {name for other in others for name in other.get("required", ())} if first.get("required") else ()
     shown = [name for name, inner in properties.items() if whole or name in required or "examples" in inner]

@@ -1,7 +1,7 @@
 """The kinds of value that requests and responses are made of."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
 from pydantic import (
@@ -14,6 +14,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 
 
@@ -61,6 +62,16 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_written)]
 """A time in a request, as RFC 3339 writes it."""
 
 
+def _day(value: Any) -> Any:
+    if isinstance(value, str) and not _DATE.fullmatch(value):
+        raise ValueError("a day is written as in 2025-12-29")
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_day)]
+"""A day in a request, as RFC 3339 writes it: a number is none."""
+
+
 def _commas(value: Any) -> Any:
     return [part for part in value.split(",") if part] if isinstance(value, str) else value
 
@@ -68,6 +79,6 @@ def _commas(value: Any) -> Any:
 Commas = BeforeValidator(_commas)
 """Marks a list in a query: `status=active,paused` means either."""
 
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120)]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120, pattern=r"\S")]
 LanguageTag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$", max_length=35)]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,128}$")]

@@ -19,14 +19,14 @@ Greeting = Annotated[str, StringConstraints(max_length=500)]
 Text = Annotated[str, StringConstraints(max_length=500)]
 TextKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.]{0,63}$")]
 Texts = Annotated[dict[TextKey, Text], Field(max_length=200)]
-Suggestion = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120)]
+Suggestion = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120, pattern=r"\S")]
 
 
 class Example(Input):
     """A question and how the chatbot should answer it. A few of them guide a small model better than long prompts."""
 
-    question: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300)]
-    answer: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=600)]
+    question: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300, pattern=r"\S")]
+    answer: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=600, pattern=r"\S")]
 
 
 class Settings(Output):

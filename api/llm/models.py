@@ -1,13 +1,12 @@
 """What the model service takes and gives. Prices and costs are whole millionths of a US dollar."""
 
-from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
 from api._kit.paging import PageQuery
 from api._kit.ports import ModelKind
-from api._kit.values import Commas, Identifier, Input, Output, Timestamp
+from api._kit.values import Commas, Day, Identifier, Input, Output, Timestamp
 
 ModelId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,31}/[^\s\x00-\x1f]{1,127}$")]
 ModelName = Annotated[str, StringConstraints(pattern=r"^[^\s\x00-\x1f]{1,127}$")]
@@ -166,8 +165,8 @@ class Removed(Output):
 
 
 class UsageQuery(Input):
-    since: date | None = Field(None, alias="from", description="First day, in UTC; 30 days ago unless given")
-    until: date | None = Field(None, alias="to", description="Last day, included; today unless given")
+    since: Day | None = Field(None, alias="from", description="First day, in UTC; 30 days ago unless given")
+    until: Day | None = Field(None, alias="to", description="Last day, included; today unless given")
     group_by: Literal["chatbot", "model", "user", "day"] = "model"
     chatbot_id: Identifier | None = None
 
