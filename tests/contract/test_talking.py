@@ -1,10 +1,13 @@
 """A whole spoken turn with the real models, over a plain Socket.IO client: heard, answered aloud, interrupted."""
 
+import base64
+import json
 import re
 
 import numpy as np
 import pytest
 import soxr
+from aiohttp import ClientSession
 
 from bench.client import ChatClient
 from bench.serving import models, server
@@ -81,3 +84,22 @@ async def test_noise_is_not_answered() -> None:
         await chat.wait("pong")
         assert chat.of("resp.start") == []
         assert (await chat.say("Still there?", "m1"))["ok"] is True
+
+
+async def test_an_answer_is_streamed_by_request_as_it_is_made() -> None:
+    async with server() as url, ClientSession(url) as client:
+        asked = {"chatbot_id": "cb_demo"}
+        async with client.post("/api/v1/auth/visitor-token", json=asked, headers={"Origin": url}) as response:
+            headers = {"Origin": url, "Authorization": f"Bearer {(await response.json())['access_token']}"}
+        body = {**asked, "message": QUESTION, "audio": {"format": "wav"}}
+        async with client.post("/api/v1/chat-3d/stream", json=body, headers=headers) as response:
+            assert (response.status, response.content_type) == (200, "text/event-stream")
+            events = re.findall(r"event: (\S+)\ndata: (.*)", await response.text())
+        names, end = [name for name, _ in events], json.loads(events[-1][1])
+        assert (names[0], names[-1], end["finish_reason"]) == ("message.start", "message.end", "stop")
+        assert names.index("text.delta") < names.index("audio.chunk") < names.index("message.end")
+        assert "".join(json.loads(data)["text"] for name, data in events if name == "text.delta") == end["response"]
+        pcm = b"".join(base64.b64decode(json.loads(data)["data"]) for name, data in events if name == "audio.chunk")
+        assert len(pcm) // 2 == pytest.approx(end["usage"]["audio_seconds"] * OUTPUT_RATE, abs=OUTPUT_RATE // 1000)
+        assert wrong(end["response"], await read(pcm)) <= 2 + len(words(end["response"])) // 5
+        assert end["lipsync"]["cues"]
