@@ -28,7 +28,7 @@ MOST_BYTES = SLOW * 6 * 1024 * 1024
 FULL_SECONDS = 6.0
 """What it takes to ask for more than the budget of 4 MB."""
 CUT_SECONDS = FULL_SECONDS + 10.0
-PHASE_SECONDS = 14.0
+PHASE_SECONDS = 10.0
 NEVER_TOO_LONG = 25.0
 """Milliseconds. Below that, half as long again is noise."""
 
