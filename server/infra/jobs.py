@@ -73,6 +73,7 @@ class _Run:
     clock: Clock
     lost: bool = False
     task: "asyncio.Task[Any] | None" = None
+    """None before the run, and when it has been told to stop: that is said once."""
     percent: int = 0
     counts: dict[str, int] = field(default_factory=dict)
     saved: float = 0.0
@@ -229,23 +230,31 @@ class Jobs:
         await self._database.write(PLATFORM, arrange)
 
     async def _do(self, run: _Run) -> None:
-        """Run the handler and write down what came of it."""
-        kind = self._kinds[run.type]
+        """Run the handler and write down what came of it. What is cut off and not lost stays, to be given back."""
+        kind, ended = self._kinds[run.type], False
         run.task = asyncio.current_task()
+        try:
+            values = await self._outcome(run, kind)
+            if values and not run.lost:
+                await self._settle(run, values, kind)
+            ended = True
+        finally:
+            if ended or run.lost:
+                self._runs.pop(run.id, None)
+
+    async def _outcome(self, run: _Run, kind: _Kind) -> dict[str, Any]:
+        """What is to be written down; nothing for a run that has nothing to say any more."""
         try:
             async with asyncio.timeout(kind.seconds):
                 result = await kind.handler(run)
-            values = {"status": "succeeded", "progress": 100, "result": dict(result or {}), "error": None}
+            return {"status": "succeeded", "progress": 100, "result": dict(result or {}), "error": None}
         except JobCancelled:
-            values = {}
+            return {}
         except JobFailed as error:
-            values = self._failed(run, error.message, again=error.again)
+            return self._failed(run, error.message, again=error.again)
         except Exception as error:  # the last resort: whatever a handler does wrong, the runner goes on
             log.exception("job failed", job_id=run.id, type=run.type, attempt=run.attempt, error=repr(error))
-            values = self._failed(run, ON_OUR_SIDE, again=True)
-        if values and not run.lost:
-            await self._settle(run, values, kind)
-        self._runs.pop(run.id, None)
+            return self._failed(run, ON_OUR_SIDE, again=True)
 
     def _failed(self, run: _Run, message: str, *, again: bool) -> dict[str, Any]:
         if not again or run.attempt >= run.row["max_attempts"]:
@@ -282,6 +291,7 @@ class Jobs:
         for run in runs:
             if run.lost and run.task:
                 run.task.cancel()
+                run.task = None
         until = self._until()
 
         def renew(tx: Write) -> list[bool]:

@@ -256,6 +256,48 @@ async def test_another_process_calls_a_job_off_and_one_that_never_looks_is_stopp
     assert (await row_of(database, job_id))["status"] == "cancelled"
 
 
+async def test_a_run_that_was_stopped_leaves_its_place_to_the_next(database: Database, opened: Open) -> None:
+    async def work(job: RunningJob) -> None:
+        if len(handler.seen) == 1:
+            await asyncio.Event().wait()
+
+    handler, runner = Handler(work, runs=2), opened()
+    runner.handle("crawl", handler, each=1)
+    async with runner:
+        job_id = await enqueue(database)
+        await handler.begun.wait()
+        async with database.uow("org_1") as tx:
+            assert await cancel_job(tx, job_id, now=7)
+            await tx.commit()
+        await runner.beat()
+        await enqueue(database)
+        await handler.done()
+
+
+async def test_a_run_that_is_stopped_may_tidy_up_in_peace(database: Database, opened: Open) -> None:
+    tidied, go = asyncio.Event(), asyncio.Event()
+
+    async def work(job: RunningJob) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await go.wait()
+            tidied.set()
+
+    handler, runner = Handler(work), opened()
+    runner.handle("crawl", handler)
+    async with runner:
+        job_id = await enqueue(database)
+        await handler.begun.wait()
+        over = update(jobs).where(jobs.c.id == job_id).values(status="cancelled", finished_at=7)
+        await database.write(PLATFORM, lambda tx: tx.run(over))
+        for _ in range(3):
+            await runner.beat()
+        go.set()
+        await handler.done()
+    assert tidied.is_set()
+
+
 async def test_a_run_that_has_lost_its_lease_changes_nothing(
     database: Database, opened: Open, clock: HandClock
 ) -> None:
