@@ -12,7 +12,7 @@ from collections.abc import Collection
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
 
 from api._kit.events import Announcer, Event
 from api._kit.store import PLATFORM, Database, StoreUnavailable, events
@@ -34,7 +34,7 @@ class Neighbours:
         self._database, self._announcer, self._clock = database, announcer, clock
         self._names = list(names)
         self._known: dict[str, int] = {}
-        self._since = self._now() - BACK
+        self._read = (self._now() - BACK, "")
         for name in names:
             announcer.on(name, self._note)
 
@@ -51,15 +51,16 @@ class Neighbours:
     async def look(self) -> bool:
         """Tell what is new; whether there is more. Raises StoreUnavailable."""
         start = self._now()
-        new = select(events).where(events.c.created_at >= self._since, events.c.name.in_(self._names))
+        place = tuple_(events.c.created_at, events.c.id)
+        new = select(events).where(place > self._read, events.c.name.in_(self._names))
         async with self._database.view(PLATFORM) as tx:
-            rows = await tx.all(new.order_by(events.c.created_at, events.c.id).limit(BATCH))
+            rows = await tx.all(new.order_by(*place).limit(BATCH))
         for row in rows:
             if row["id"] not in self._known:
                 self._announcer.announce(_event(row))
         more = len(rows) == BATCH
-        self._since = rows[-1]["created_at"] if more else start - BACK
-        self._known = {id: at for id, at in self._known.items() if at >= self._since}
+        self._read = (rows[-1]["created_at"], rows[-1]["id"]) if more else (start - BACK, "")
+        self._known = {id: at for id, at in self._known.items() if at >= self._read[0]}
         return more
 
     def _note(self, event: Event) -> None:
