@@ -38,6 +38,23 @@ class ModelChoice:
 
 
 @dataclass(frozen=True, slots=True)
+class Salute:
+    """A greeting for some: those of a language or locale, with these campaign values, or who do or do not come back."""
+
+    text: str
+    locale: str = ""
+    utm: tuple[tuple[str, str], ...] = ()
+    returning: bool | None = None
+
+    def fits(self, locale: str, utm: Mapping[str, str], *, returning: bool) -> bool:
+        """Whether all its conditions hold. `de` fits `de-AT`, and not the other way round."""
+        tag, own = locale.lower(), self.locale.lower()
+        spoken = not own or tag == own or tag.startswith(f"{own}-")
+        come = self.returning is None or self.returning is returning
+        return spoken and come and all(utm.get(name) == value for name, value in self.utm)
+
+
+@dataclass(frozen=True, slots=True)
 class Bot:
     """What the engine must know of a chatbot. `prompt` is the owner's template (see `pipelines.core.template`) and
     `variables` the owner's values for it: trusted, but never code.
@@ -61,6 +78,8 @@ class Bot:
     model: ModelChoice | None = None
     """None: the server's own."""
     variables: Mapping[str, str] = field(default_factory=dict, hash=False)
+    salutes: tuple[Salute, ...] = ()
+    """The first that fits is said in place of `greeting`."""
     idle_minutes: int = 30
     """Silence that ends a conversation."""
 

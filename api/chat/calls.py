@@ -9,7 +9,7 @@ from api._kit.auth import LIFETIME
 from api._kit.endpoint import Ctx, Upload
 from api._kit.errors import Conflict, EmptyContent, InvalidFormat, MissingField, NotFound, Problem, UpstreamError
 from api._kit.idempotency import digest
-from api._kit.ports import AudioFormat, CallRow
+from api._kit.ports import AudioFormat, Bot, CallRow
 from api.chat import rendering, store
 from api.chat.models import (
     AudioFile,
@@ -65,11 +65,12 @@ async def greet(ctx: Ctx, body: GreetRequest) -> Greeting:
     bot = await find_bot(ctx, body.chatbot_id, "3d")
     user_id = named_user(ctx, body.user_id)
     before = await ctx.deps.conversations.newest(bot, user_id) if user_id else None
+    text = _greeting(bot, body, returning=before is not None)
     wanted = body.audio.format if body.audio else "mp3"
     line = None
-    voiced = bool(bot.greeting) and (wanted != "none" or body.lipsync == "visemes")
+    voiced = bool(text) and (wanted != "none" or body.lipsync == "visemes")
     if voiced:
-        line = await _line(ctx, bot.greeting, ctx.deps.engine.voice_of(bot), "mp3" if wanted == "none" else wanted)
+        line = await _line(ctx, text, ctx.deps.engine.voice_of(bot), "mp3" if wanted == "none" else wanted)
     sound = line.file(ctx) if line and wanted != "none" else None
     elapsed = round((ctx.deps.clock.monotonic() - started) * 1000, 1)
     return Greeting(
@@ -77,7 +78,7 @@ async def greet(ctx: Ctx, body: GreetRequest) -> Greeting:
         conversation_id=before,
         chatbot_id=bot.id,
         user_id=user_id,
-        response=bot.greeting,
+        response=text,
         language=bot.language,
         citations=[],
         suggestions=[],
@@ -91,6 +92,12 @@ async def greet(ctx: Ctx, body: GreetRequest) -> Greeting:
         emotion=line.emotion if line else rendering.NEUTRAL,
         gestures=line.gestures if line else [],
     )
+
+
+def _greeting(bot: Bot, body: GreetRequest, *, returning: bool) -> str:
+    utm = body.context.utm if body.context else {}
+    fitting = (s.text for s in bot.salutes if s.fits(body.language or bot.language, utm, returning=returning))
+    return next(fitting, bot.greeting)
 
 
 async def _line(ctx: Ctx, text: str, voice: str, format: AudioFormat) -> Line | None:
@@ -189,11 +196,15 @@ async def call(ctx: Ctx, body: CallRequest) -> Call:
         bot, user_id, "voice", language=body.language, visit=visit(body.context, body.language)
     )
     call_id = await deps.conversations.begin_call(talk)
+    caller, lifetime = ctx.caller, LIFETIME
+    if caller.kind == "visitor":
+        lifetime = min(LIFETIME, max(0, caller.expires_at - deps.now() // 1000))
+    origin = caller.origin or ctx.origin or deps.origin
     return Call(
         session_id=call_id,
         conversation_id=talk.id,
-        token=deps.tokens.visitor(user_id, bot.organization_id, bot.id, ctx.caller.origin or ctx.origin or deps.origin),
-        expires_in=LIFETIME,
+        token=deps.tokens.visitor(user_id, bot.organization_id, bot.id, origin, lifetime=lifetime),
+        expires_in=lifetime,
         audio=CallAudio(microphone=PcmFormat(sample_rate=INPUT_RATE), speaker=PcmFormat(sample_rate=OUTPUT_RATE)),
     )
 

@@ -29,12 +29,26 @@ class Example(Input):
     answer: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=600, pattern=r"\S")]
 
 
+class GreetingVariant(Input):
+    """A greeting for some users, if all that is given fits: a language or locale, campaign values, and whether they
+    come back to an open conversation."""
+
+    text: Greeting = Field(examples=["Willkommen zurück!"])
+    locale: LanguageTag | None = None
+    utm: dict[Identifier, Annotated[str, StringConstraints(max_length=300)]] = Field({}, max_length=5)
+    returning: bool | None = None
+
+
 class Settings(Output):
     """What the chatbot says and how it looks; an empty prompt means one made of its name and purpose."""
 
     prompt: str = ""
     examples: list[Example] = Field(default_factory=list)
     greeting: str = ""
+    greetings: list[GreetingVariant] = Field(
+        default_factory=list, description="The first that fits is said in place of `greeting`"
+    )
+    idle_minutes: int = Field(30, description="Silence that ends a conversation")
     suggestions: list[str] = Field(default_factory=list)
     theme: Theme = Theme()
     texts: dict[str, dict[str, str]] = Field(default_factory=dict, description="The widget's own sentences, by locale")
@@ -46,6 +60,8 @@ class SettingsPatch(Input):
     prompt: Prompt | None = None
     examples: list[Example] | None = Field(None, max_length=12)
     greeting: Greeting | None = None
+    greetings: list[GreetingVariant] | None = Field(None, max_length=12)
+    idle_minutes: int | None = Field(None, ge=1, le=1_440)
     suggestions: list[Suggestion] | None = Field(None, max_length=6)
     theme: Theme | None = None
     texts: Annotated[dict[LanguageTag, Texts], Field(max_length=30)] | None = Field(

@@ -24,7 +24,7 @@ from api._kit.errors import NotFound
 from api._kit.store import PLATFORM, Database, Row, Transaction, metadata
 from api._kit.values import milliseconds
 from api.chatbots.models import ChatbotQuery, VersionQuery
-from pipelines.ports import Bot, Clock, ModelChoice
+from pipelines.ports import Bot, Clock, ModelChoice, Salute
 from pipelines.providers.base import ChatMessage
 
 _LIVE: Final = text("status <> 'trashed'")
@@ -240,6 +240,11 @@ class Bots:
             language=shown["language"],
             prompt=prompt or default_prompt(shown["name"], shown["purpose"]),
             greeting=settings.get("greeting") or "",
+            salutes=tuple(
+                Salute(one["text"], one.get("locale") or "", tuple(one.get("utm", {}).items()), one.get("returning"))
+                for one in settings.get("greetings", ())
+            ),
+            idle_minutes=settings.get("idle_minutes", 30),
             avatar_id=shown["avatar_id"],
             voice_id=self._choices.voice_for(shown["language"], shown["avatar_id"], wanted=shown["voice_id"]),
             status=row["status"],

@@ -161,17 +161,22 @@ async def test_a_conversation_ends_once(house: House) -> None:
 
 async def test_a_quiet_conversation_ends_by_itself(house: House) -> None:
     headers, bot = await owner(house)
+    hasty = await house.published(headers, type="text", name="Hasty")
+    patience = {"settings": {"idle_minutes": 5}}
+    await house.json("PATCH", f"/api/v1/chatbots/{hasty['id']}", 200, headers=headers, json=patience)
+    await house.json("POST", f"/api/v1/chatbots/{hasty['id']}/publish", 200, headers=headers, json={})
+    third = (await talked(house, headers, hasty, "Hello", user_id="w"))["conversation_id"]
     first = (await talked(house, headers, bot, "Hello"))["conversation_id"]
     end = upkeep.ending_idle(house.deps.database, house.deps.bots, house.clock)
     house.clock.seconds += 29 * 60
     second = (await talked(house, headers, bot, "Hello", user_id="v"))["conversation_id"]
     job = DueJob({"id": "job_1", "organization_id": "", "payload": {}})
-    assert await end(job) == {"ended": 0}
+    assert await end(job) == {"ended": 1}
     house.clock.seconds += 2 * 60
     assert await end(job) == {"ended": 1}
     assert await end(job) == {"ended": 0}
     ended = [e.data for e in house.events if e.name == "conversation.ended"]
-    assert [(data["conversation_id"], data["end_reason"]) for data in ended] == [(first, "idle")]
+    assert [(data["conversation_id"], data["end_reason"]) for data in ended] == [(third, "idle"), (first, "idle")]
     headers = await house.login()
     assert (await house.json("GET", f"{LIST}/{second}", 200, headers=headers))["status"] == "open"
 

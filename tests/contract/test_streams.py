@@ -272,3 +272,42 @@ async def test_a_voice_session_begins_a_conversation_and_ends_it(house: House) -
     await house.refused("DELETE", path, 409, "STATE_CONFLICT", headers=headers)
     names = [event.name for event in house.events if event.name.startswith("conversation")]
     assert names == ["conversation.started", "conversation.ended"]
+
+
+async def test_who_is_greeted_decides_how(house: House) -> None:
+    headers = await house.owner()
+    bot = await house.chatbot(headers)
+    variants = [
+        {"text": "Back again!", "returning": True},
+        {"text": "Servus!", "locale": "de", "utm": {"utm_source": "alps"}},
+        {"text": "Hallo!", "locale": "de"},
+    ]
+    settings = {"greeting": "Hello!", "greetings": variants}
+    await house.json("PATCH", f"/api/v1/chatbots/{bot['id']}", 200, headers=headers, json={"settings": settings})
+
+    async def greeted(**more: Any) -> str:
+        body = {"chatbot_id": bot["id"], "user_id": "u", **more}
+        greeting = await house.json("POST", "/api/v1/chat-3d/greet", 200, headers=headers, json=body)
+        return str(greeting["response"])
+
+    alps = {"utm": {"utm_source": "alps"}}
+    assert [
+        await greeted(),
+        await greeted(language="de-AT"),
+        await greeted(language="de-AT", context=alps),
+        await greeted(language="den", context=alps),
+    ] == ["Hello!", "Hallo!", "Servus!", "Hello!"]
+    said = {"chatbot_id": bot["id"], "user_id": "u", "message": "Hello"}
+    await house.json("POST", "/api/v1/chat-3d/respond", 200, headers=headers, json=said)
+    assert await greeted() == "Back again!"
+
+
+async def test_a_visitors_voice_session_does_not_outlive_what_the_website_signed(house: House) -> None:
+    bot = await house.published(await house.owner(), type="voice")
+    visitor = await house.visitor(bot["id"])
+    house.clock.seconds += 50 * 60
+    body = {"chatbot_id": bot["id"]}
+    call = await house.json("POST", "/api/v1/chat-voice/sessions", 201, headers=visitor, json=body)
+    signed = await house.deps.tokens.verify(visitor["Authorization"].split()[1])
+    assert (await house.deps.tokens.verify(call["token"])).expires_at == signed.expires_at
+    assert call["expires_in"] == 600
