@@ -98,6 +98,10 @@ contract-postgres: $(BIN)/.dev ## the REST contract on PostgreSQL (127.0.0.1:543
 faults: $(BIN)/.dev ## break things on purpose: every promise about faults, and a server that breaks it, which must be noticed
 	@$(BIN)/python -m tests.faults
 
+.PHONY: schemathesis
+schemathesis: $(BIN)/.dev ## requests made up from the OpenAPI document, 25 an operation, and every check of the answers
+	@SCHEMATHESIS_EXAMPLES=25 $(BIN)/pytest tests/contract/test_schemathesis.py -s
+
 bench: $(BIN)/.dev ## measure latency and write it to the terminal
 	@$(BIN)/python -m bench.latency
 

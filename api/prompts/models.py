@@ -8,8 +8,8 @@ from api._kit.paging import PageQuery
 from api._kit.values import Commas, Identifier, Input, LanguageTag, Name, Output, Timestamp
 
 CONTENT = 20_000
-Content = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=CONTENT)]
-Purpose = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120)]
+Content = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=CONTENT, pattern=r"\S")]
+Purpose = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120, pattern=r"\S")]
 Variable = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*$", max_length=64)
 ]

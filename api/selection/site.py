@@ -10,7 +10,7 @@ from api._kit.alternatives import exactly_one
 from api._kit.values import Identifier, Input, LanguageTag, Output
 from api.selection import rules
 
-Pattern = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
+Pattern = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=r"\S")]
 UtmKey = Literal["source", "medium", "campaign", "term", "content"]
 UtmValue = Annotated[str, StringConstraints(max_length=200)]
 MOST_RULES = 100

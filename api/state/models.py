@@ -41,8 +41,8 @@ class State(Output, Generic[P]):
 class Known(Input):
     """A question and how the chatbot should answer it."""
 
-    question: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300)]
-    answer: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=600)]
+    question: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300, pattern=r"\S")]
+    answer: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=600, pattern=r"\S")]
 
 
 class StepPayload(Input):
@@ -50,9 +50,13 @@ class StepPayload(Input):
 
     skip: Literal[True] | None = None
     type: Modality | None = Field(None, description="type: it cannot be changed any more")
-    purpose: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)] | None = None
+    purpose: (
+        Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=r"\S")] | None
+    ) = None
     examples: list[Known] | None = Field(None, max_length=12, description="knowledge: questions and their answers")
-    prompt: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=8_000)] | None = None
+    prompt: (
+        Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=8_000, pattern=r"\S")] | None
+    ) = None
     greeting: Annotated[str, StringConstraints(max_length=500)] | None = Field(None, description="prompt")
     avatar_id: Identifier | None = None
     voice_id: Identifier | None = None

@@ -14,7 +14,7 @@ from pipelines.ports import Modality
 Framing = Literal["face", "bust", "full"]
 Quality = Literal["auto", "high", "low", "2d"]
 Color = Annotated[str, StringConstraints(pattern=r"^(#[0-9a-fA-F]{6}|transparent)$")]
-Starter = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120)]
+Starter = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120, pattern=r"\S")]
 Brightness = Annotated[float, Field(ge=0, le=3)]
 Radius = Annotated[int, Field(ge=0, le=32)]
 
