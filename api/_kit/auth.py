@@ -128,9 +128,11 @@ class Tokens:
             claims["cap"] = list(capabilities)
         return self._sign("access", user_id, organization_id, now + lifetime, claims), lifetime
 
-    def visitor(self, user_id: str, organization_id: str, chatbot_id: str, origin: str) -> str:
+    def visitor(
+        self, user_id: str, organization_id: str, chatbot_id: str, origin: str, *, lifetime: int = LIFETIME
+    ) -> str:
         """A visitor's token for one chatbot on one website."""
-        expires = int(self._clock.now()) + LIFETIME
+        expires = int(self._clock.now()) + lifetime
         return self._sign("visitor", user_id, organization_id, expires, {"bot": chatbot_id, "origin": origin})
 
     def halfway(self, user_id: str, organization_id: str, *, version: int) -> str:

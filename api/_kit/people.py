@@ -110,7 +110,11 @@ class Accounts(Protocol):
 
     async def by_id(self, user_id: str, organization_id: str) -> Account | None: ...
 
-    async def set_password(self, tx: "Transaction", user_id: str, password_hash: str) -> None: ...
+    async def set_password(
+        self, tx: "Transaction", user_id: str, password_hash: str, *, instead_of: str | None = None
+    ) -> None:
+        """`instead_of` is the hash that it replaces; where another one has come meanwhile, that one stays."""
+        ...
 
     async def set_verified(self, tx: "Transaction", user_id: str) -> None:
         """The person has shown to read this e-mail address."""

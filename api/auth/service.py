@@ -13,7 +13,7 @@ from api._kit.errors import (
     Problem,
     Unauthenticated,
 )
-from api._kit.limits import Allowance, Window, network, sign_in
+from api._kit.limits import Allowance, Charge, Window, network, sign_in
 from api._kit.passwords import check_strength
 from api._kit.ports import Account
 from api._kit.store import PLATFORM, Transaction
@@ -69,6 +69,7 @@ def _mailing(ctx: Ctx, email: str | None) -> tuple[Allowance, ...]:
     returns=Registered,
     status=201,
     errors=(409,),
+    limit=lambda ctx, body: _mailing(ctx, None if body.invite_token else body.email),
     examples={
         "request": {
             "email": "user@example.com",
@@ -138,20 +139,25 @@ async def login(ctx: Ctx, body: Login) -> TokenGrant:
     An account with a second factor gets 401 MFA_REQUIRED and an `mfa_token`, for five minutes at `/auth/mfa/verify`.
     """
     deps = ctx.deps
+    tried = Charge(sign_in(ctx.client, body.email), deps.clock.now(), ())
     password = body.password.get_secret_value()
-    account = await deps.accounts.by_email(body.email)
-    right = await deps.passwords.verify(account.password_hash if account else None, password)
-    if account is None or not right or not account.active:
+    seen = await deps.accounts.by_email(body.email)
+    right = await deps.passwords.verify(seen.password_hash if seen else None, password)
+    if seen is None or seen.password_hash is None or not right:
         raise InvalidCredentials
-    if account.password_hash is not None and deps.passwords.outdated(account.password_hash):
+    version = await deps.revocations.version(seen.user_id)
+    account = await deps.accounts.by_id(seen.user_id, seen.organization_id)
+    if account is None or not account.active or account.password_hash != seen.password_hash:
+        raise InvalidCredentials
+    if deps.passwords.outdated(seen.password_hash):
         rehashed = await deps.passwords.hash(password)
         async with deps.database.uow(account.organization_id) as tx:
-            await deps.accounts.set_password(tx, account.user_id, rehashed)
+            await deps.accounts.set_password(tx, account.user_id, rehashed, instead_of=seen.password_hash)
             await tx.commit()
     if await deps.factors.enabled(account.user_id):
-        version = await deps.revocations.version(account.user_id)
+        await deps.limits.give_back(tried, failures=True)
         raise MfaRequired(deps.tokens.halfway(account.user_id, account.organization_id, version=version))
-    return await _signed_in(ctx, account)
+    return await _signed_in(ctx, account, version)
 
 
 async def _copied(deps: Deps, holder: Principal) -> None:
@@ -172,7 +178,7 @@ async def refresh(ctx: Ctx) -> TokenGrant:
     account = await ctx.deps.accounts.by_id(caller.user_id, caller.organization_id)
     if account is None or not account.active:
         raise Unauthenticated
-    grant = await _grant(ctx, account, login_at=caller.login_at, session=caller.session)
+    grant = _grant(ctx, account, caller.version, login_at=caller.login_at, session=caller.session)
     now = ctx.deps.now()
     async with ctx.deps.database.uow(ctx.tenant) as tx:
         expires_at = caller.expires_at * 1000
@@ -296,7 +302,7 @@ async def mfa_verify(ctx: Ctx, body: MfaCode) -> GrantOrEnabled:
         raise Unauthenticated
     await second.show(deps, halfway, code=body.code, recovery_code=body.recovery_code, signing_in=True)
     await deps.limits.give_back(charge)
-    return GrantOrEnabled(await _signed_in(ctx, account))
+    return GrantOrEnabled(await _signed_in(ctx, account, halfway.version))
 
 
 @auth.post("/identity-secret", who="A", body=IdentityRequest, returns=IdentitySecret, status=201, errors=(404,))
@@ -327,16 +333,18 @@ async def visitor_token(ctx: Ctx, body: VisitorRequest) -> VisitorGrant:
     return await greet(ctx, body)
 
 
-async def _signed_in(ctx: Ctx, account: Account) -> TokenGrant:
-    grant = await _grant(ctx, account)
+async def _signed_in(ctx: Ctx, account: Account, version: int) -> TokenGrant:
+    grant = _grant(ctx, account, version)
     async with ctx.deps.database.uow(account.organization_id) as tx:
         tx.record("user.login", {"user_id": account.user_id})
         await tx.commit()
     return grant
 
 
-async def _grant(ctx: Ctx, account: Account, *, login_at: int | None = None, session: str | None = None) -> TokenGrant:
-    version = await ctx.deps.revocations.version(account.user_id)
+def _grant(
+    ctx: Ctx, account: Account, version: int, *, login_at: int | None = None, session: str | None = None
+) -> TokenGrant:
+    """A token for the account. `version` was read before the account was: what is revoked meanwhile refuses it."""
     token, lifetime = ctx.deps.tokens.account(
         account.user_id,
         account.organization_id,

@@ -354,8 +354,13 @@ class Accounts:
                 await tx.one(_accounts().where(users.c.id == user_id, memberships.c.organization_id == organization_id))
             )
 
-    async def set_password(self, tx: Transaction, user_id: str, password_hash: str) -> None:
-        await change(tx, user_id, self._now(), {"password_hash": password_hash})
+    async def set_password(
+        self, tx: Transaction, user_id: str, password_hash: str, *, instead_of: str | None = None
+    ) -> None:
+        mine = update(users).where(users.c.id == user_id)
+        if instead_of is not None:
+            mine = mine.where(users.c.password_hash == instead_of)
+        await tx.run(mine.values(password_hash=password_hash, updated_at=self._now()))
 
     async def set_verified(self, tx: Transaction, user_id: str) -> None:
         await change(tx, user_id, self._now(), {"email_verified": True})

@@ -119,3 +119,11 @@ async def test_no_link_is_kept_in_the_database(house: House) -> None:
     dump = await house.kept()
     assert "mail_tokens" in dump
     assert token not in dump
+
+
+async def test_registering_counts_as_the_mail_that_it_sends(house: House) -> None:
+    for _ in range(5):
+        await house.json("POST", FORGOT, 200, json={"email": "user@example.com"})
+    person = {"email": "user@example.com", "password": PASSWORD, "name": "Ada", "accept_terms": True}
+    await house.refused("POST", "/api/v1/auth/register", 429, "RATE_LIMIT_EXCEEDED", json=person)
+    assert await house.mails() == []

@@ -143,3 +143,11 @@ async def test_secrets_and_recovery_codes_are_not_kept_in_the_clear(house: House
     assert "second_factors" in dump
     assert totp.secret not in dump
     assert not any(code in dump or code.replace("-", "") in dump for code in codes)
+
+
+async def test_right_passwords_of_a_whole_office_that_need_a_code_do_not_lock_it(house: House) -> None:
+    people = [f"user{n}@example.com" for n in range(3)]
+    for email in people:
+        await enabled(house, await house.owner(email))
+    for email in people * 4:
+        await house.refused("POST", LOGIN, 401, "MFA_REQUIRED", json={"email": email, "password": PASSWORD})

@@ -157,6 +157,70 @@ async def test_refreshing_ends_thirty_days_after_the_login(house: House) -> None
     await house.refused("POST", REFRESH, 401, "INVALID_TOKEN", headers=bearer(grant["access_token"]))
 
 
+async def revoked(house: House, user_id: str, **password: str) -> None:
+    """What ends every session of this person has just been committed."""
+    account = await house.accounts.membership(user_id)
+    assert account
+    async with house.deps.database.uow(account.organization_id) as tx:
+        if password:
+            await house.accounts.set_password(tx, user_id, password["hashed"])
+        await house.deps.revocations.revoke_all(tx, user_id)
+        await tx.commit()
+
+
+async def test_a_refresh_that_is_overtaken_by_a_revocation_gives_nothing_that_counts(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers, by_id = await house.owner(), house.accounts.by_id
+
+    async def overtaken(user_id: str, organization_id: str) -> Any:
+        account = await by_id(user_id, organization_id)
+        await revoked(house, user_id)
+        return account
+
+    with monkeypatch.context() as patched:
+        patched.setattr(house.accounts, "by_id", overtaken)
+        grant = await house.json("POST", REFRESH, 200, headers=headers)
+    await house.refused("GET", ME, 401, "INVALID_TOKEN", headers=bearer(grant["access_token"]))
+
+
+async def test_a_password_that_is_replaced_while_it_is_verified_opens_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user_id = await house.register()
+    new, verify = await house.deps.passwords.hash("another long sentence"), house.deps.passwords.verify
+
+    async def overtaken(hashed: str | None, password: str) -> bool:
+        right = await verify(hashed, password)
+        await revoked(house, user_id, hashed=new)
+        return right
+
+    with monkeypatch.context() as patched:
+        patched.setattr(house.deps.passwords, "verify", overtaken)
+        patched.setattr(house.deps.passwords, "outdated", lambda hashed: True)
+        login = {"email": "user@example.com", "password": PASSWORD}
+        await house.refused("POST", LOGIN, 401, "INVALID_CREDENTIALS", json=login)
+    assert await stored(house) == new
+
+
+async def test_renewing_a_hash_does_not_bring_an_old_password_back(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user_id = await house.register()
+    new, renewed = await house.deps.passwords.hash("another long sentence"), house.deps.passwords.hash
+
+    async def overtaken(password: str) -> str:
+        await revoked(house, user_id, hashed=new)
+        return await renewed(password)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(house.deps.passwords, "hash", overtaken)
+        patched.setattr(house.deps.passwords, "outdated", lambda hashed: True)
+        headers = await house.login()
+    assert await stored(house) == new
+    await house.refused("GET", ME, 401, "INVALID_TOKEN", headers=headers)
+
+
 # --- passwords ---
 
 
