@@ -7,6 +7,7 @@ to try again. Conversations go before samples: one is made at a time, a sentence
 import asyncio
 import hashlib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -37,7 +38,8 @@ RETRY_AFTER: Final = 5
 
 
 class VoiceSamples:
-    """MP3 files in the data directory, one for each voice; files of other voices or other words are removed."""
+    """MP3 files in the data directory, one for each voice; files of other voices or other words are removed, and so
+    are drafts, when no process can be at them any more."""
 
     def __init__(
         self, data_dir: Path, voices: Iterable[Voice], tts: Tts, speech: Speech, *, patience: float = PATIENCE
@@ -83,8 +85,11 @@ class VoiceSamples:
         draft = path.with_suffix(".part")
         draft.write_bytes(data)
         draft.rename(path)
+        begun = path.stat().st_mtime - PATIENCE
         for other in set(self._folder.iterdir()) - set(self._paths.values()):
-            other.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                if other.suffix != ".part" or other.stat().st_mtime < begun:
+                    other.unlink()
 
 
 def offered(samples: VoiceSamples, media: MediaFolder) -> dict[str, Sample]:
