@@ -24,6 +24,7 @@ from api._kit.errors import (
 )
 from api._kit.http import CHARGES, CLIENT, NOTICE, REQUEST_ID, count
 from api._kit.limits import headers as limit_headers
+from api._kit.limits import preflight
 from api._kit.origins import normal
 from api._kit.values import milliseconds, rfc3339
 from pipelines.ports import Clock
@@ -39,6 +40,10 @@ VERSIONS: Final = ("v1", "v2")
 SERVED: Final = "v1"
 DEADLINE: Final = 60.0
 """Seconds that a handler of the API may take."""
+KNOWN: Final = 10.0
+"""Seconds after which a website that is allowed, or not any more, is seen to be."""
+MOST: Final = 10_000
+"""Websites that are remembered."""
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _EXPOSED: Final = (
     "X-Request-ID, API-Version, ETag, Link, Location, Retry-After, Idempotency-Replayed, X-RateLimit-Limit, "
@@ -173,14 +178,18 @@ def _harden(request: web.Request, response: web.StreamResponse) -> None:
 
 def _cross_origin(deps: Deps) -> Middleware:
     """Which other websites' scripts may read answers: those that a chatbot allows. Cookies are never part of it."""
+    websites = _Websites(deps)
 
     @web.middleware
     async def cross_origin(request: web.Request, handler: Handler) -> web.StreamResponse:
         origin = request.headers.get("Origin")
         if origin is None or not request.path.startswith(API):
             return await handler(request)
-        request[READER] = origin if await _known(deps, origin) else ""
-        if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
+        asks = request.method == hdrs.METH_OPTIONS and "Access-Control-Request-Method" in request.headers
+        if asks and (refused := (await deps.limits.charge(preflight(request[CLIENT]))).refused):
+            raise refused
+        request[READER] = origin if await websites.known(origin) else ""
+        if not asks:
             return await handler(request)
         response = web.Response(status=204)
         if request[READER]:
@@ -192,11 +201,29 @@ def _cross_origin(deps: Deps) -> Middleware:
     return cross_origin
 
 
-async def _known(deps: Deps, origin: str) -> bool:
-    try:
-        return origin == deps.origin or (origin == normal(origin) and await deps.bots.origin_known(origin))
-    except ValueError:
-        return False
+class _Websites:
+    """Which websites are ours or allowed by a chatbot. What the database said counts for `KNOWN` seconds, of the last
+    `MOST` that were asked for."""
+
+    def __init__(self, deps: Deps) -> None:
+        self._deps = deps
+        self._told: dict[str, tuple[bool, float]] = {}
+
+    async def known(self, origin: str) -> bool:
+        """Raises StoreUnavailable."""
+        try:
+            if origin == self._deps.origin or origin != normal(origin):
+                return origin == self._deps.origin
+        except ValueError:
+            return False
+        now = self._deps.clock.monotonic()
+        known, until = self._told.pop(origin, (False, now))
+        if until <= now:
+            known, until = await self._deps.bots.origin_known(origin), now + KNOWN
+        self._told[origin] = (known, until)
+        if len(self._told) > MOST:
+            del self._told[next(iter(self._told))]
+        return known
 
 
 def _limits(deps: Deps) -> Middleware:

@@ -8,6 +8,7 @@ in all windows of all its allowances, or, when one of them is full, in none.
 | a member or an API key | the organisation, by its tier |
 | a visitor | the chatbot, by its organisation's tier; and the visitor, so that one cannot starve a website |
 | nobody, or a token that was refused | the address |
+| a browser that asks first | the address, by itself |
 | whoever signs in | the e-mail address at this address; what fails also by each of the two alone |
 """
 
@@ -32,6 +33,8 @@ VISITOR: Final = 20
 """Requests a minute of one visitor."""
 SIGN_INS: Final = 5
 """Attempts a minute for one e-mail address from one network address."""
+PREFLIGHTS: Final = 300
+"""Questions a minute of one address's browsers, whether a website's script may ask; each keeps its answers for long."""
 FAILURES_OF_ADDRESS: Final = 10
 """Failed attempts to sign in, a minute, of one network address: no run through a list of accounts."""
 FAILURES_OF_ACCOUNT: Final = 8
@@ -166,6 +169,11 @@ def sign_in(address: str, email: str) -> tuple[Allowance, ...]:
         Allowance(f"login:{place}", (Window("address", _MINUTE, FAILURES_OF_ADDRESS),), of_failures=True),
         Allowance(f"login:{person}", (Window("account", _MINUTE, FAILURES_OF_ACCOUNT),), of_failures=True),
     )
+
+
+def preflight(address: str) -> tuple[Allowance, ...]:
+    """For a browser that asks whether a website's script may."""
+    return (Allowance(f"preflight:{network(address)}", (Window("minute", _MINUTE, PREFLIGHTS),)),)
 
 
 @lru_cache(maxsize=4096)

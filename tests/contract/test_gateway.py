@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from api._kit.limits import PREFLIGHTS
 from server.demo import CHATBOT, ensure_demo
 from server.gateway import Files
 from tests.contract.conformity import Conformity
@@ -112,6 +113,36 @@ async def test_another_website_may_not_read(house: House) -> None:
         assert "Access-Control-Allow-Origin" not in response.headers
     async with house.client.get("/health", headers={"Origin": "https://evil.example"}) as response:
         assert "Access-Control-Allow-Origin" not in response.headers
+
+
+async def test_a_website_is_looked_up_once_in_a_while(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    await house.published(await house.owner())
+    asked, look = list[str](), house.deps.bots.origin_known
+
+    async def noted(origin: str) -> bool:
+        asked.append(origin)
+        return await look(origin)
+
+    monkeypatch.setattr(house.deps.bots, "origin_known", noted)
+    evil = "https://evil.example"
+    for origin, allowed in ((SITE, SITE), (evil, None)) * 3:
+        async with house.client.get("/api/v1/users/me", headers={"Origin": origin}) as response:
+            assert response.headers.get("Access-Control-Allow-Origin") == allowed
+    assert asked == [SITE, evil]
+    house.clock.seconds += 60
+    async with house.client.get("/api/v1/users/me", headers={"Origin": SITE}) as response:
+        assert asked == [SITE, evil, SITE]
+
+
+async def test_preflights_of_one_address_are_counted(house: House) -> None:
+    asking = {"Origin": SITE, "Access-Control-Request-Method": "POST"}
+    seen = []
+    for _ in range(PREFLIGHTS + 1):
+        async with house.client.options("/api/v1/auth/visitor-token", headers=asking) as response:
+            seen.append(response.status)
+    assert seen == [204] * PREFLIGHTS + [429]
+    async with house.client.get("/api/v1/users/me") as response:
+        assert response.status == 401
 
 
 @pytest.mark.parametrize(
