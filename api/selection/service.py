@@ -30,7 +30,7 @@ from api.selection.models import (
     VoiceQuery,
 )
 from api.selection.rules import Visit, choose
-from api.selection.site import NewRules, PageView, Resolved, Rule, Rules
+from api.selection.site import NewRules, PageView, Resolved, Rule, Rules, pure
 from pipelines.core.language import primary
 from pipelines.providers.base import Voice
 
@@ -106,7 +106,7 @@ async def set_rules(ctx: Ctx, body: NewRules) -> Rules:
         await _known(ctx, tx, kept, body.default_chatbot_id)
         row |= {
             "version": row["version"] + 1,
-            "rules": [rule.model_dump(mode="json", exclude_defaults=True) for rule in kept],
+            "rules": [rule.kept() for rule in kept],
             "default_chatbot_id": body.default_chatbot_id,
             "updated_at": now,
         }
@@ -135,7 +135,7 @@ async def resolve(ctx: Ctx, body: PageView) -> Resolved:
         device=body.device,
         utm={str(key): value for key, value in body.utm.items()},
     )
-    asked = [Rule.model_validate(kept).pure() for kept in row["rules"]]
+    asked = [pure(kept) for kept in row["rules"]]
     passed: set[str] = set()
     refused = False
     while choice := choose(asked, row["default_chatbot_id"], visit, lambda chatbot_id: chatbot_id not in passed):
@@ -149,8 +149,6 @@ async def resolve(ctx: Ctx, body: PageView) -> Resolved:
         if refused:
             raise OriginNotAllowed(details="add the website's origin to the chatbot's allowed_origins")
         raise NotFound("No chatbot answers this page.", details="no rule matched, and there is no default")
-    said = {"chatbot_id": choice.chatbot_id, "rule_id": choice.rule_id, "variant": choice.variant}
-    await deps.database.write(row["organization_id"], lambda tx: tx.record("selection.resolved", said))
     return Resolved(
         chatbot_id=choice.chatbot_id,
         variant=choice.variant,
@@ -203,7 +201,8 @@ async def _site(ctx: Ctx) -> Row:
 
 async def _known(ctx: Ctx, tx: Transaction, rules: Sequence[Rule], default: str | None) -> None:
     """Raises Conflict for chatbots that the organisation does not have."""
-    named = {share.chatbot_id for rule in rules for share in rule.shares} | ({default} if default else set())
+    named = {share.chatbot_id for rule in rules for share in pure(rule.kept()).split}
+    named |= {default} if default else set()
     unknown = [bot for bot in sorted(named) if await ctx.deps.drafts.find(tx, bot) is None]
     if unknown:
         listed = ", ".join(unknown)

@@ -1,7 +1,9 @@
 """A site's rules and the question which chatbot answers a page, as they are sent and answered."""
 
+from collections.abc import Mapping
 from datetime import time
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model_validator
@@ -14,12 +16,21 @@ Pattern = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, 
 UtmKey = Literal["source", "medium", "campaign", "term", "content"]
 UtmValue = Annotated[str, StringConstraints(max_length=200)]
 MOST_RULES = 100
+_ZONES: Final = frozenset(available_timezones())
 
 
 def _zone(name: str) -> str:
-    if name not in available_timezones():
+    if name not in _ZONES:
         raise ValueError("a time zone is named as in Europe/Berlin")
     return name
+
+
+def _readable(url: str) -> str:
+    try:
+        urlsplit(url)
+    except ValueError:
+        raise ValueError("this is no address of a page") from None
+    return url
 
 
 class Schedule(Input):
@@ -29,10 +40,6 @@ class Schedule(Input):
     since: str = Field("00:00", pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
     until: str = Field("23:59", pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="This minute included")
     timezone: Annotated[str, Field(max_length=64, examples=["Europe/Berlin"]), AfterValidator(_zone)] = "UTC"
-
-    def pure(self) -> rules.Schedule:
-        until = time.fromisoformat(f"{self.until}:59.999999")
-        return rules.Schedule(tuple(self.days), time.fromisoformat(self.since), until, self.timezone)
 
 
 class Match(Input):
@@ -72,23 +79,26 @@ class Rule(Input):
             raise ValueError("a split needs a weight above 0")
         return self
 
-    @property
-    def shares(self) -> tuple[rules.Share, ...]:
-        if self.split is None:
-            return (rules.Share(self.chatbot_id or "", 1),)
-        return tuple(rules.Share(share.chatbot_id, share.weight) for share in self.split)
+    def kept(self) -> dict[str, Any]:
+        """As it is stored: what is not said is left out."""
+        return self.model_dump(mode="json", exclude_defaults=True)
 
-    def pure(self) -> rules.Rule:
-        asked, hours = self.match, self.match.schedule
-        match = rules.Match(
-            url=tuple(asked.url),
-            locale=tuple(asked.locale),
-            device=tuple(asked.device),
-            audience=tuple(asked.audience),
-            utm={key: tuple(values) for key, values in asked.utm.items()},
-            schedule=hours.pure() if hours else None,
-        )
-        return rules.Rule(self.id or "", match, self.shares)
+
+def pure(kept: Mapping[str, Any]) -> rules.Rule:
+    """A stored rule; it was checked when it was set."""
+    asked = kept.get("match", {})
+    url, locale, device, audience = (tuple(asked.get(name, ())) for name in ("url", "locale", "device", "audience"))
+    utm = {key: tuple(values) for key, values in asked.get("utm", {}).items()}
+    hours = asked.get("schedule")
+    match = rules.Match(url, locale, device, audience, utm, None if hours is None else _hours(hours))
+    shares = kept.get("split") or [{"chatbot_id": kept["chatbot_id"], "weight": 1}]
+    return rules.Rule(kept["id"], match, tuple(rules.Share(**share) for share in shares))
+
+
+def _hours(kept: Mapping[str, Any]) -> rules.Schedule:
+    since, until = time.fromisoformat(kept.get("since", "00:00")), f"{kept.get('until', '23:59')}:59.999999"
+    days, zone = tuple(kept.get("days", rules.DAYS)), kept.get("timezone", "UTC")
+    return rules.Schedule(days, since, time.fromisoformat(until), zone)
 
 
 class NewRules(Input):
@@ -107,7 +117,11 @@ class Rules(Output):
 
 class PageView(Input):
     site_key: Identifier
-    page_url: str = Field(min_length=1, max_length=2048, pattern=r"^https?://", examples=["https://shop.example/cart"])
+    page_url: Annotated[
+        str,
+        Field(min_length=1, max_length=2048, pattern=r"^https?://", examples=["https://shop.example/cart"]),
+        AfterValidator(_readable),
+    ]
     locale: LanguageTag | None = None
     device: rules.Device | None = None
     utm: dict[UtmKey, UtmValue] = Field(default_factory=dict)
