@@ -221,7 +221,7 @@ class LanguageModels(Models, Protocol):
         """The provider's key has changed or is gone."""
         ...
 
-    async def flush(self) -> None:
+    async def flush(self, organization_id: str | None = None) -> None:
         """Write down what was used so far. Raises Unavailable."""
         ...
 

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Final
 
 import httpx2
+import structlog
 
 from api._kit.errors import Unavailable
 from api._kit.ports import CannotOpen, ModelInfo, Trial, Vault
@@ -35,6 +36,10 @@ LOCAL_PENALTY: Final = 0.4
 ANSWER: Final = 60.0
 """Seconds that a whole answer may take when a model is tried out."""
 Connect = Callable[[Endpoint], httpx2.AsyncClient]
+Batch = tuple[Mapping[SpentBy, Spent], Mapping[str, str | None]]
+"""Sums, and what is new of providers by their names."""
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,7 @@ class ChosenModels:
     _open: dict[tuple[str, str], Open] = field(default_factory=dict)
     _own_gate: Gate | None = None
     _spending: Spending = field(default_factory=Spending)
-    _news: dict[tuple[str, str], str | None] = field(default_factory=dict)
+    _news: dict[str, dict[str, str | None]] = field(default_factory=dict)
 
     def choose(self, bot: Bot, user_id: str = "") -> Chosen:
         """Never waits and never fails."""
@@ -162,23 +167,41 @@ class ChosenModels:
     def forget(self, organization_id: str, provider: str) -> None:
         """The provider's key has changed or is gone."""
         self._providers.pop((organization_id, provider), None)
-        self._news.pop((organization_id, provider), None)
+        self._news.get(organization_id, {}).pop(provider, None)
 
-    async def flush(self) -> None:
-        """Write down what was used. Raises Unavailable; nothing is lost then."""
-        taken = self._spending.take()
-        news, self._news = self._news, {}
-        waiting = dict(taken)
-        try:
-            for organization_id in dict.fromkeys([by.organization_id for by in taken] + [org for org, _ in news]):
-                mine = {by: spent for by, spent in taken.items() if by.organization_id == organization_id}
-                told = {name: error for (org, name), error in news.items() if org == organization_id}
-                await self.database.write(organization_id, partial(_write, mine, told))
-                for by in mine:
-                    del waiting[by]
-        finally:
-            for by, spent in waiting.items():
-                self._spending.add(by, spent)
+    async def flush(self, organization_id: str | None = None) -> None:
+        """Write down what was used, by one organisation or by all. Raises Unavailable; nothing is lost then.
+
+        What is being written is written once, also when nobody waits for it any more.
+        """
+        for one in dict.fromkeys([*self._spending.waiting(), *self._news]):
+            if organization_id in (None, one):
+                await asyncio.shield(self._flush(one))
+
+    async def _flush(self, organization_id: str) -> None:
+        batches: list[Batch] = [(self._spending.take(organization_id), self._news.pop(organization_id, {}))]
+        while batches:
+            sums, news = batches[-1]
+            try:
+                await self.database.write(organization_id, partial(_write, sums, news))
+                batches.pop()
+            except Unavailable:
+                for sums, news in batches:
+                    self._restore(organization_id, sums, news)
+                raise
+            except Exception as error:  # the last resort: what a provider counted costs no row but its own
+                batches.pop()
+                if len(sums) + len(news) == 1:
+                    log.error("usage lost", organization_id=organization_id, sums=str(sums)[:500], reason=repr(error))
+                    continue
+                batches += [({by: spent}, {}) for by, spent in sums.items()]
+                batches += [({}, {name: told}) for name, told in news.items()]
+
+    def _restore(self, organization_id: str, sums: Mapping[SpentBy, Spent], news: Mapping[str, str | None]) -> None:
+        for by, spent in sums.items():
+            self._spending.add(by, spent)
+        for name, error in news.items():
+            self._news.setdefault(organization_id, {}).setdefault(name, error)
 
     async def run(self) -> None:
         """Write down what is used, for as long as the server runs; at its end write down what is left, and hang up.
@@ -284,7 +307,8 @@ class ChosenModels:
         self._spending.add(replace(by, day=day), Spent(use.input_tokens, use.output_tokens, 1, failed, cost))
         if provider == SERVER or (by.organization_id, provider) not in self._providers:
             return
-        self._news[by.organization_id, provider] = str(use.failure).partition(":")[0][:100] if use.failure else None
+        told = str(use.failure).partition(":")[0][:100] if use.failure else None
+        self._news.setdefault(by.organization_id, {})[provider] = told
 
 
 def _write(sums: Mapping[SpentBy, Spent], news: Mapping[str, str | None], write: Write) -> None:

@@ -69,20 +69,26 @@ class Spending:
     """Sums that wait to be written. Belongs to the running loop."""
 
     def __init__(self) -> None:
-        self._sums: dict[SpentBy, Spent] = {}
+        self._sums: dict[str, dict[SpentBy, Spent]] = {}
         self._some = asyncio.Event()
 
     def add(self, by: SpentBy, spent: Spent) -> None:
-        if by not in self._sums and len(self._sums) >= MOST:
+        sums = self._sums.setdefault(by.organization_id, {})
+        if by not in sums and sum(map(len, self._sums.values())) >= MOST:
             log.error("usage not counted: too much waits for the database", organization_id=by.organization_id)
             return
-        self._sums[by] = self._sums.get(by, Spent()) + spent
+        sums[by] = sums.get(by, Spent()) + spent
         self._some.set()
 
-    def take(self) -> Mapping[SpentBy, Spent]:
-        """All sums; give back with `add` what could not be written."""
-        taken, self._sums = self._sums, {}
-        self._some.clear()
+    def waiting(self) -> Sequence[str]:
+        """The organisations that have sums here."""
+        return list(self._sums)
+
+    def take(self, organization_id: str) -> Mapping[SpentBy, Spent]:
+        """All sums of an organisation; give back with `add` what could not be written."""
+        taken = self._sums.pop(organization_id, {})
+        if not self._sums:
+            self._some.clear()
         return taken
 
     async def gathered(self, clock: Clock) -> None:

@@ -198,7 +198,7 @@ async def usage(ctx: Ctx, query: UsageQuery) -> UsageReport:
     today = datetime.fromtimestamp(ctx.deps.clock.now(), UTC).date()
     until = query.until or today
     since = query.since or until - timedelta(days=30)
-    await ctx.deps.models.flush()
+    await ctx.deps.models.flush(ctx.tenant)
     async with ctx.deps.database.view(ctx.tenant) as tx:
         rows = await store.spent(
             tx,

@@ -21,6 +21,9 @@ LOCAL_PAUSE = 0.05
 DEAD_SECONDS = 600.0
 """Silence after which a connection is dead. Whoever asks gives up much earlier."""
 
+MOST_TOKENS: Final = 10**9
+"""A larger count of one answer's tokens is not believed."""
+
 _ENDS: Final[Mapping[str, Literal["stop", "length", "blocked"]]] = {"length": "length", "content_filter": "blocked"}
 Weather = (openai.APIError, httpx2.HTTPError, json.JSONDecodeError)
 
@@ -77,8 +80,8 @@ class OpenAiLlm:
         yield Ending(
             self._capabilities.model,
             _ENDS.get(reason or "stop", "stop"),
-            usage.prompt_tokens if usage else None,
-            usage.completion_tokens if usage else None,
+            _count(usage, "prompt_tokens"),
+            _count(usage, "completion_tokens"),
         )
 
     async def warm(self, messages: Sequence[ChatMessage]) -> None:
@@ -142,6 +145,12 @@ class OpenAiLlm:
                 http_client=self._connect(endpoint),
             )
         return client
+
+
+def _count(usage: object, name: str) -> int | None:
+    """Tokens as an endpoint counts them. The client checks no types, and a stranger's endpoint may say anything."""
+    count = getattr(usage, name, None)
+    return count if type(count) is int and 0 <= count <= MOST_TOKENS else None
 
 
 def _trusting(endpoint: Endpoint) -> httpx2.AsyncClient:

@@ -84,6 +84,30 @@ async def test_how_an_answer_ended_and_what_it_used_comes_last(told: str | None,
     assert pieces == ["Hello.", Ending("model-x", reason, 12, 3)]  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("told", [10**30, -1, "12", True, 1.5, [], None])
+async def test_a_count_of_tokens_that_cannot_be_one_is_left_out(told: Any) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = await begin(request, "Hello.")
+        used = {"prompt_tokens": told, "completion_tokens": 3}
+        await response.write(b"data: " + json.dumps({"id": "1", "choices": [], "usage": used}).encode() + b"\n\n")
+        return await end(response)
+
+    async with llm(handler) as provider:
+        pieces = [piece async for piece in provider.stream(ASKED, LlmOptions())]
+    assert pieces == ["Hello.", Ending("model-x", "stop", None, 3)]
+
+
+@pytest.mark.parametrize("usage", ["lots", 7, [1], {}])
+async def test_a_usage_that_is_none_does_not_fail_the_answer(usage: Any) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = await begin(request, "Hello.")
+        await response.write(b"data: " + json.dumps({"id": "1", "choices": [], "usage": usage}).encode() + b"\n\n")
+        return await end(response)
+
+    async with llm(handler) as provider:
+        assert await answer(provider) == ["Hello."]
+
+
 @pytest.mark.parametrize(("header", "pause"), [("7", 7.0), ("99999", 600.0), ("tomorrow", None), (None, None)])
 async def test_how_long_a_provider_wants_to_be_left_alone_is_told(header: str | None, pause: float | None) -> None:
     async def handler(request: web.Request) -> web.StreamResponse:
