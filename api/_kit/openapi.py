@@ -311,7 +311,7 @@ def _statuses(e: Endpoint) -> set[int]:
         found |= {401, 403}
     if "{" in e.path:
         found.add(404)
-    if e.method in ("POST", "PUT", "PATCH"):
+    if e.method in ("POST", "PUT", "PATCH") or e.body is not None:
         found |= {413, 415}
     if e.method in ("POST", "PATCH"):
         found.add(409)

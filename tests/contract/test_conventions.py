@@ -37,6 +37,7 @@ MUTABLE = [
     and "health" not in e.path
     and ("{" in e.path or e.path.endswith("/me"))
     and not e.path.endswith(tuple(COMPUTED))
+    and not e.streams
 ]
 WRITING = [e for e in table() if e.method in ("POST", "PUT", "PATCH")]
 
