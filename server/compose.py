@@ -9,7 +9,6 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from aiohttp import web
-from sqlalchemy import make_url
 
 from api._kit.auth import Tokens
 from api._kit.choices import Choices
@@ -127,9 +126,9 @@ async def house(
     if not form.talks:
         providers = replace(providers, workers=())
     clock, ids, metrics, announcer = SystemClock(), Ids(), Metrics(), Announcer()
-    local = make_url(settings.database).get_backend_name() == "sqlite"
-    keys = keyring(settings.secret_key.get_secret_value(), data_dir=settings.data_dir, local=local)
     database = connect(settings.database, announce=announcer.announce, clock=clock, ids=ids)
+    local = database.dialect == "sqlite"
+    keys = keyring(settings.secret_key.get_secret_value(), data_dir=settings.data_dir, local=local)
     destinations = Destinations(allowed_places(settings.egress.allow))
     passwords, box = Argon2Passwords(), RlimitedBox()
     speech = SpeechFiles(box)

@@ -16,6 +16,7 @@ from aiohttp import BodyPartReader, web
 from pydantic import BaseModel, ValidationError
 
 from api._kit.auth import KEY_PREFIX, Exchanged, Principal, authorise
+from api._kit.counting import network
 from api._kit.endpoint import Ctx, Deps, Endpoint, Reply, Service, Upload, UploadedFile
 from api._kit.errors import (
     ApiError,
@@ -31,7 +32,7 @@ from api._kit.errors import (
     envelope,
 )
 from api._kit.idempotency import LONGEST, Answer, Ticket, digest
-from api._kit.limits import Charge, network
+from api._kit.limits import Charge
 from api._kit.paging import Page, links
 from api._kit.sse import Streamed, written
 from api._kit.values import Input, rfc3339

@@ -16,11 +16,10 @@ import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Final, Protocol
 
 from api._kit.auth import Principal
+from api._kit.counting import Count, Tally, network
 from api._kit.errors import RateLimited
 from api._kit.ports import Clock, Plan, Plans
 from api._kit.values import rfc3339
@@ -58,23 +57,6 @@ class Allowance:
     key: str
     windows: tuple[Window, ...]
     of_failures: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """One counter: a key in a window of so many seconds."""
-
-    key: str
-    seconds: int
-    limit: int
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """Whether all counters had room, and each one's requests and limit as they are now."""
-
-    admitted: bool
-    counts: tuple[tuple[int, int], ...]
 
 
 class Counters(Protocol):
@@ -174,20 +156,6 @@ def sign_in(address: str, email: str) -> tuple[Allowance, ...]:
 def preflight(address: str) -> tuple[Allowance, ...]:
     """For a browser that asks whether a website's script may."""
     return (Allowance(f"preflight:{network(address)}", (Window("minute", _MINUTE, PREFLIGHTS),)),)
-
-
-@lru_cache(maxsize=4096)
-def network(address: str) -> str:
-    """An address as it is counted: IPv4 whole, IPv6 by its first 64 bits, which one customer has to themselves."""
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return "unknown"
-    if isinstance(found, IPv6Address):
-        if found.ipv4_mapped is not None:
-            return str(found.ipv4_mapped)
-        return str(IPv6Network((int(found) >> 64 << 64, 64)))
-    return str(found)
 
 
 def headers(charges: Iterable[Charge], now: float) -> Mapping[str, str]:

@@ -3,6 +3,7 @@
 from typing import Final
 
 from api._kit.auth import LIFETIME, Principal
+from api._kit.counting import network
 from api._kit.endpoint import Ctx, Deps, Service
 from api._kit.errors import (
     BadRequest,
@@ -13,7 +14,7 @@ from api._kit.errors import (
     Problem,
     Unauthenticated,
 )
-from api._kit.limits import Allowance, Charge, Window, network, sign_in
+from api._kit.limits import Allowance, Charge, Window, sign_in
 from api._kit.passwords import check_strength
 from api._kit.ports import Account
 from api._kit.store import PLATFORM, Transaction

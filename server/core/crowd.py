@@ -2,7 +2,7 @@
 
 from ipaddress import ip_address
 
-from api._kit.limits import network
+from api._kit.counting import network
 
 
 class Crowd:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from api._kit.limits import Count, Tally
+from api._kit.counting import Count, Tally
 
 MOST = 100_000
 """Keys counted in windows of one length; beyond that the one that was seen first is forgotten."""

@@ -13,8 +13,8 @@ from typing import Final, Literal
 import structlog
 from redis.asyncio import Redis
 
+from api._kit.counting import Count, Tally
 from api._kit.health import Condition
-from api._kit.limits import Count, Tally
 from pipelines.ports import Clock
 from server.core.breaker import Breaker
 from server.core.windows import Windows

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from api._kit.auth import Principal
-from api._kit.limits import UNLIMITED, Allowance, Count, Counters, Limits, Window, headers, network, sign_in
+from api._kit.counting import Count, network
+from api._kit.limits import UNLIMITED, Allowance, Counters, Limits, Window, headers, sign_in
 from api._kit.plans import TABLE, FixedPlans
 from api._kit.store import StoreUnavailable
 from server.core.breaker import Breaker
