@@ -1,7 +1,7 @@
 """One language model of several: another one is asked only while nothing has been said."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
@@ -56,6 +56,7 @@ class Fallback:
                     failure = error if isinstance(error, ProviderError) else _SILENT
                     candidate.gate.failed(self._clock.monotonic(), failure.retry_after)
                     continue
+                candidate.gate.succeeded()
                 yield said
                 try:
                     async for piece in pieces:
@@ -63,7 +64,6 @@ class Fallback:
                 except ProviderError as error:
                     candidate.gate.failed(self._clock.monotonic(), error.retry_after)
                     raise
-                candidate.gate.succeeded()
                 return
         raise failure
 
@@ -71,9 +71,15 @@ class Fallback:
         """Only the first model is kept warm. Raises ProviderError."""
         await self._candidates[0].llm.warm(messages)
 
-    def _willing(self) -> list[Candidate]:
-        now = self._clock.monotonic()
-        return [one for one in self._candidates if one.gate.allows(now)] or [self._candidates[0]]
+    def _willing(self) -> Iterator[Candidate]:
+        """Each gate is asked when it is that model's turn: to be let through a shut one is to be the one who tries."""
+        nobody = True
+        for one in self._candidates:
+            if one.gate.allows(self._clock.monotonic()):
+                nobody = False
+                yield one
+        if nobody:
+            yield self._candidates[0]
 
 
 _SILENT = ProviderError("no word in time", retryable=True, public=TOO_SLOW)

@@ -115,6 +115,38 @@ def test_the_last_hope_is_asked_although_everything_has_just_failed() -> None:
     assert play(scene()) == "Back."
 
 
+def test_while_the_first_answers_the_others_are_not_held_back_by_it() -> None:
+    first, second = ScriptedLlm([], failure=DOWN), ScriptedLlm([], failure=DOWN)
+    chain = Chain(first, second, pause=10.0)
+
+    async def scene() -> str:
+        with pytest.raises(ProviderError):
+            await chain.answer()
+        await chain.clock.sleep(11.0)
+        first.words, first.failure = ["First."], None
+        assert (await chain.answer())[0] == "First."
+        first.words, first.failure = [], DOWN
+        second.words, second.failure = ["Second."], None
+        return (await chain.answer())[0]
+
+    assert play(scene()) == "Second."
+
+
+def test_a_model_whose_answer_is_stopped_midway_has_answered() -> None:
+    first = ScriptedLlm([], failure=DOWN)
+    chain = Chain(first, ScriptedLlm(["Second."]), pause=10.0)
+
+    async def scene() -> str:
+        await chain.answer()
+        first.words, first.failure = ["First."], None
+        await chain.clock.sleep(11.0)
+        async with aclosing(chain.llm.stream(HELLO, LlmOptions())) as pieces:
+            await anext(pieces)
+        return (await chain.answer())[0]
+
+    assert play(scene()) == "First."
+
+
 def test_who_stops_listening_closes_the_model() -> None:
     model = ScriptedLlm(delay=1.0)
     chain = Chain(model, ScriptedLlm())
