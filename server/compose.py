@@ -102,7 +102,7 @@ def provider_settings(settings: Settings) -> ProviderSettings:
     )
 
 
-CLOSING: Final = ("user.logout", "user.tokens_revoked")
+CLOSING: Final = ("user.logout", "user.tokens_revoked", "chatbot.deleted")
 """Events that close sockets, in whichever process they are."""
 MODEL_PAUSE: Final = 30.0
 """Seconds for which a language model that failed is left alone, where there is another one to ask."""
@@ -278,6 +278,7 @@ async def house(
                     tasks.append(group.create_task(neighbours.run(), name="neighbours"))
                 announcer.on("user.logout", lambda event: sockets.revoke(event.data["user_id"], event.data["session"]))
                 announcer.on("user.tokens_revoked", lambda event: sockets.revoke(event.data["user_id"]))
+                announcer.on("chatbot.deleted", lambda event: sockets.revoke(chatbot_id=event.data["chatbot_id"]))
                 yield House(app, hub, sockets, vitals, metrics, providers)
             for task in tasks:
                 task.cancel()

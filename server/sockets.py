@@ -231,11 +231,12 @@ class Sockets:
         if link := self._links.get(sid):
             self._later(link.close("expired"))
 
-    def revoke(self, user_id: str, session: str | None = None) -> None:
-        """Close the sockets that were opened in this session, or by this user at all."""
+    def revoke(self, user_id: str = "", session: str | None = None, chatbot_id: str = "") -> None:
+        """Close the sockets that were opened in this session, by this user at all, or to talk to this chatbot."""
         for link in list(self._links.values()):
-            mine = link.principal.user_id == user_id
-            if mine and session in (None, link.principal.session):
+            talks_to = link.session.bot.id if link.session else link.principal.chatbot_id
+            mine = link.principal.user_id == user_id and session in (None, link.principal.session)
+            if mine or chatbot_id == talks_to:
                 self._later(link.close("revoked"))
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:

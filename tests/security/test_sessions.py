@@ -112,3 +112,14 @@ async def test_a_new_password_closes_every_socket_of_its_owner(tmp_path: Path) -
         await us.member.ask("PATCH", "/users/me", body)
         bye: Any = (await chat.wait("bye", timeout=5)).payload
         assert bye["reason"] == "revoked"
+
+
+async def test_a_chatbot_that_is_deleted_is_silent_for_everybody(tmp_path: Path) -> None:
+    async with office(tmp_path) as us:
+        other = await us.owner.ask("POST", "/chatbots/create", {"name": "Another", "type": "text"}, status=201)
+        spared = Office(us.url, us.owner, us.member, other["id"])
+        async with us.chat(us.member) as chat, spared.chat(us.member) as elsewhere:
+            await us.owner.ask("DELETE", f"/chatbots/{us.chatbot_id}")
+            bye: Any = (await chat.wait("bye", timeout=5)).payload
+            assert (bye["reason"], bye["reconnect"]) == ("revoked", False)
+            assert not elsewhere.of("bye")
