@@ -112,6 +112,8 @@ class Conversation:
     channel: Modality
     language: str = "en-US"
     visit: Visit = NOWHERE
+    kept: bool = False
+    """Its row has been written: when there is none any more, it was deleted, and must not come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +180,8 @@ class Journal(Protocol):
     async def user_message(
         self, conversation: Conversation, text: str, *, client_id: str | None = None, spoken: bool = False
     ) -> Recorded:
-        """Creates the conversation with its first message. Raises JournalUnavailable."""
+        """Creates the conversation with its first message. Raises UnknownConversation when it has ended or was deleted,
+        and JournalUnavailable."""
         ...
 
     async def assistant_message(
@@ -193,7 +196,7 @@ class Journal(Protocol):
         citations: Sequence[Citation] = (),
     ) -> None:
         """Keeps the reply with what it stands on; `heard` is what the listener really heard of it, when that is less
-        than `text`."""
+        than `text`. Raises UnknownConversation when the conversation was deleted, and JournalUnavailable."""
         ...
 
     async def recent(self, conversation: Conversation, limit: int) -> Sequence[ChatMessage]:

@@ -210,6 +210,7 @@ class Replies:
             self._outgoing.error("SERVICE_UNAVAILABLE", lost, ref=client_id, retry_ms=1000)
             return False
         self._outgoing.health("database", "ok")
+        self.conversation = replace(self.conversation, kept=True)
         if not recorded.duplicate:
             self._history.append(words)
             del self._history[:-REMEMBERED]
@@ -224,12 +225,13 @@ class Replies:
         return True
 
     async def _ask(self, asked: Asked, client_id: str | None, reply: Reply) -> Recorded:
-        """Commit the user's words; where the conversation has been ended, another one begins with them."""
+        """Commit the user's words; where the conversation was ended or deleted, another one begins with them."""
         journal, spoken = self._engine.journal, asked.say is None
         try:
             return await journal.user_message(self.conversation, asked.text, client_id=client_id, spoken=spoken)
         except UnknownConversation:
-            self.conversation = reply.conversation = replace(self.conversation, id=self._engine.ids.new("conv"))
+            another = replace(self.conversation, id=self._engine.ids.new("conv"), kept=False)
+            self.conversation = reply.conversation = another
             self._history.clear()
             return await journal.user_message(self.conversation, asked.text, client_id=client_id, spoken=spoken)
 
@@ -303,6 +305,8 @@ class Replies:
                 heard=heard,
                 latency_ms=reply.latency_ms,
             )
+        except UnknownConversation:
+            log.info("reply to a deleted conversation not kept", message_id=reply.message_id)
         except Exception:  # the last resort: a reply that cannot be kept has still been given
             self._outgoing.health("database", "degraded")
             log.exception("reply not kept", conversation_id=self.conversation.id, message_id=reply.message_id)

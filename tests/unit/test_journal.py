@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,8 @@ from sqlalchemy import event
 from api._kit.errors import Conflict
 from api._kit.events import Event
 from api._kit.store import PLATFORM, Database, NoTenant, Write
-from api.history.store import Journal, messages
-from pipelines.ports import Conversation, JournalUnavailable, Recorded
+from api.history.store import Journal, conversations, messages
+from pipelines.ports import Conversation, JournalUnavailable, Recorded, UnknownConversation
 from server.infra import db
 from server.infra.clock import Ids
 from tests.contract.house import HandClock, copy_of
@@ -103,6 +104,20 @@ async def test_a_message_that_comes_again_says_whether_it_was_answered(journal: 
         first.message_id, True, answered=True
     )
     assert not (await journal.user_message(TALK, "How are you?", client_id="m2")).answered
+
+
+async def test_what_comes_after_its_deletion_does_not_bring_a_conversation_back(
+    database: Database, journal: Journal
+) -> None:
+    await journal.user_message(TALK, "Hello")
+    async with database.uow(TALK.organization_id) as tx:
+        await tx.run(tx.delete(conversations).where(conversations.c.id == TALK.id))
+        await tx.commit()
+    with pytest.raises(UnknownConversation):
+        await journal.assistant_message(TALK, "msg_a", "Hi.", finish_reason="stop")
+    with pytest.raises(UnknownConversation):
+        await journal.user_message(replace(TALK, kept=True), "Are you there?")
+    assert await contents(journal, TALK) == []
 
 
 async def test_events_are_announced_once_after_the_commit(

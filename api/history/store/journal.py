@@ -116,12 +116,14 @@ class Journal:
             row = await tx.one(_own(tx, bot, user_id).where(conversations.c.id == conversation_id))
         if row is None:
             raise UnknownConversation(conversation_id)
-        return Conversation(row["id"], bot.organization_id, bot.id, user_id, row["channel"], row["language"])
+        talk = Conversation(row["id"], bot.organization_id, bot.id, user_id, row["channel"], row["language"])
+        return replace(talk, kept=True)
 
     async def user_message(
         self, conversation: Conversation, text: str, *, client_id: str | None = None, spoken: bool = False
     ) -> Recorded:
-        """Creates the conversation with its first message. Raises UnknownConversation when it has ended."""
+        """Creates the conversation with its first message. Raises UnknownConversation when it has ended or was
+        deleted."""
         values = {"role": "user", "content": text, "spoken": spoken, "client_id": client_id}
         message_id, now = self._ids.new("msg"), milliseconds(self._clock.now())
 
@@ -145,7 +147,7 @@ class Journal:
         latency_ms: dict[str, float] | None = None,
         citations: Sequence[Citation] = (),
     ) -> None:
-        """Keeps the reply."""
+        """Keeps the reply. Raises UnknownConversation when the conversation was deleted."""
         values = {
             "role": "assistant",
             "content": text,
@@ -243,8 +245,10 @@ class Journal:
 
 def _place(tx: Write, conversation: Conversation, values: dict[str, Any], *, now: int) -> int:
     """The next message's place. Locks the conversation's row until the transaction ends."""
-    advance = _ASK if values["role"] == "user" else _ANSWER
-    if (place := tx.ask(advance, conversation=conversation.id, now=now)) is None:
+    asks = values["role"] == "user"
+    advance = _ASK if asks else _ANSWER
+    place = tx.ask(advance, conversation=conversation.id, now=now)
+    if place is None and asks and not conversation.kept:
         _create(tx, conversation, title=values["content"], now=now)
         place = tx.ask(advance, conversation=conversation.id, now=now)
     if place is None:
