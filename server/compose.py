@@ -229,7 +229,7 @@ async def house(
             media=media,
             plans=plans,
             limits=limits,
-            replays=Replays(database, keys.derive("idempotency"), clock=clock),
+            replays=Replays(database, vault, clock=clock),
             live=live,
             vitals=vitals,
             origin=settings.origin,

@@ -13,19 +13,17 @@ Two servers that work on the same request at once race for the row: who loses ro
 """
 
 import asyncio
-import base64
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
 import structlog
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from api._kit.errors import ApiError, IdempotencyConflict, InternalError, Unavailable
-from api._kit.ports import Clock
+from api._kit.ports import CannotOpen, Clock, Vault
 from api._kit.store import PLATFORM, Database
 from api._kit.store.claims import CLAIM, Claim, ClaimLost, drop_claim, find_claim, keep_answer
 from api._kit.values import milliseconds
@@ -100,11 +98,11 @@ class Turnstile:
 
 
 class Replays:
-    """Answers a request once and replays the answer. `keys` of 32 bytes seal what is kept; the first one seals."""
+    """Answers a request once and replays the answer, which opens for this request only."""
 
-    def __init__(self, database: Database, keys: Sequence[bytes], *, clock: Clock) -> None:
-        self._database, self._clock, self._turnstile = database, clock, Turnstile()
-        self._seal = MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in keys])
+    def __init__(self, database: Database, vault: Vault, *, clock: Clock) -> None:
+        self._database, self._vault, self._clock = database, vault, clock
+        self._turnstile = Turnstile()
 
     async def once(
         self,
@@ -164,7 +162,7 @@ class Replays:
     async def _keep(self, claim: Claim, answer: Answer) -> bool:
         """False when another server's answer is there already. An answer that cannot be kept is given all the same."""
         head = orjson.dumps({"status": answer.status, "headers": dict(answer.headers)})
-        sealed = self._seal.encrypt(head + b"\n" + answer.body)
+        sealed = self._vault.seal(head + b"\n" + answer.body, _context(claim.id)).encode()
         try:
             return await self._database.write(PLATFORM, lambda write: keep_answer(write, claim, sealed))
         except Unavailable as error:
@@ -186,20 +184,24 @@ class Replays:
             if row["fingerprint"] != ticket.fingerprint:
                 raise IdempotencyConflict(details="the same Idempotency-Key came with another body or caller")
             if row["answer"] is not None:
-                return self._unsealed(row["answer"])
+                return self._opened(row["answer"], ticket)
             if age >= UNFINISHED:
                 raise _lost()
             if self._clock.monotonic() - started >= PATIENCE:
                 raise Unavailable("The first request with this key is still being answered.", retry_after=5)
             await self._clock.sleep(POLL)
 
-    def _unsealed(self, sealed: bytes) -> Answer:
+    def _opened(self, sealed: bytes, ticket: Ticket) -> Answer:
         try:
-            head, _, body = self._seal.decrypt(bytes(sealed)).partition(b"\n")
-        except InvalidToken:
+            head, _, body = self._vault.open(sealed.decode(), _context(ticket.id)).partition(b"\n")
+        except CannotOpen:
             raise _lost() from None
         said: dict[str, Any] = orjson.loads(head)
         return Answer(said["status"], said["headers"], body, replayed=True)
+
+
+def _context(id: str) -> str:
+    return f"answer:{id}"
 
 
 def _lost() -> IdempotencyConflict:

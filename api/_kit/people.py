@@ -30,11 +30,11 @@ class CannotOpen(Exception):
 class Vault(Protocol):
     """Seals secrets that are stored, and opens them again."""
 
-    def seal(self, text: str, context: str) -> str:
+    def seal(self, secret: bytes, context: str) -> str:
         """`context` names what it is and whose, such as `llm.key:org_1`; it opens with the same context only."""
         ...
 
-    def open(self, sealed: str, context: str) -> str:
+    def open(self, sealed: str, context: str) -> bytes:
         """Raises CannotOpen."""
         ...
 

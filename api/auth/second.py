@@ -46,7 +46,7 @@ async def begin(deps: Deps, account: Account, *, code: str | None, recovery_code
             if code is None and recovery_code is None:
                 raise Conflict("A second factor is in use.", details="show it in code or recovery_code to replace it")
             await _spend(tx, deps, current, code, recovery_code)
-        sealed = deps.vault.seal(secret, _context(user_id))
+        sealed = deps.vault.seal(secret.encode(), _context(user_id))
         await store.set_factor(tx, user_id, sealed, codes, now=deps.now())
         await tx.commit()
     uri = pyotp.TOTP(secret).provisioning_uri(name=account.email, issuer_name=ISSUER)
@@ -77,7 +77,8 @@ async def _spend(tx: Transaction, deps: Deps, current: Row, code: str | None, re
     if recovery_code is not None:
         right = await store.use_recovery_code(tx, user_id, recovery_code)
     elif code is not None:
-        step = _step(deps.vault.open(current["sealed"], _context(user_id)), code.replace(" ", ""), deps.clock.now())
+        secret = deps.vault.open(current["sealed"], _context(user_id)).decode()
+        step = _step(secret, code.replace(" ", ""), deps.clock.now())
         right = step is not None and await store.use_step(tx, user_id, step)
     if not right:
         raise InvalidCredentials("This code is not right.")

@@ -230,7 +230,7 @@ class IdentitySecrets:
         sealed = [row["sealed"]]
         if row["previous"] is not None and row["previous_until"] > milliseconds(self._clock.now()):
             sealed.append(row["previous"])
-        return [self._vault.open(one, _context(chatbot_id)) for one in sealed]
+        return [self._vault.open(one, _context(chatbot_id)).decode() for one in sealed]
 
     async def rotate(self, organization_id: str, chatbot_id: str) -> tuple[str, int]:
         """A new secret, and until when the old one counts too (milliseconds since the epoch)."""
@@ -242,10 +242,10 @@ class IdentitySecrets:
             await tx.run(change.values(**fresh, previous=identity_secrets.c.sealed, previous_until=until))
             tx.record("identity_secret.rotated", {"chatbot_id": chatbot_id})
             await tx.commit()
-        return self._vault.open(fresh["sealed"], _context(chatbot_id)), until
+        return self._vault.open(fresh["sealed"], _context(chatbot_id)).decode(), until
 
     def _new(self, chatbot_id: str) -> Row:
-        sealed = self._vault.seal(f"ids_{secrets.token_urlsafe(32)}", _context(chatbot_id))
+        sealed = self._vault.seal(f"ids_{secrets.token_urlsafe(32)}".encode(), _context(chatbot_id))
         return {"chatbot_id": chatbot_id, "sealed": sealed, "created_at": milliseconds(self._clock.now())}
 
 

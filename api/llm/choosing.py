@@ -283,7 +283,7 @@ class ChosenModels:
             self._providers.pop(key, None)
             raise ProviderError(f"no provider {name}", retryable=False, public=MISCONFIGURED)
         try:
-            secret = self.vault.open(row["key_sealed"], context_of(organization_id, name))
+            secret = self.vault.open(row["key_sealed"], context_of(organization_id, name)).decode()
         except CannotOpen as error:
             raise ProviderError("the key cannot be opened", retryable=False, public=MISCONFIGURED) from error
         found = Provider(Endpoint(row["base_url"], secret), known(name, row["models"]), now + REMEMBERED)

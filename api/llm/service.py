@@ -153,7 +153,7 @@ async def keep_provider(ctx: Ctx, body: NewProvider) -> Provider:
         "id": deps.ids.new("prv"),
         "name": name,
         "base_url": base_url,
-        "key_sealed": deps.vault.seal(body.api_key, context_of(ctx.tenant, name)),
+        "key_sealed": deps.vault.seal(body.api_key.encode(), context_of(ctx.tenant, name)),
         "key_last4": body.api_key[-4:] if len(body.api_key) >= 12 else "",
         "region": body.region,
         "models": offered,

@@ -26,20 +26,20 @@ class AesVault:
         self._ciphers = {_name(key): AESGCM(key) for key in keys}
         self._current = _name(keys[0])
 
-    def seal(self, text: str, context: str) -> str:
-        """`v1.<name of the key>.<nonce and ciphertext in base64>`: about 4/3 of the text and 60 characters."""
+    def seal(self, secret: bytes, context: str) -> str:
+        """`v1.<name of the key>.<nonce and ciphertext in base64>`: about 4/3 of the secret and 60 characters."""
         nonce = os.urandom(NONCE)
-        sealed = self._ciphers[self._current].encrypt(nonce, text.encode(), context.encode())
+        sealed = self._ciphers[self._current].encrypt(nonce, secret, context.encode())
         return f"{FORM}.{self._current}.{base64.urlsafe_b64encode(nonce + sealed).decode()}"
 
-    def open(self, sealed: str, context: str) -> str:
+    def open(self, sealed: str, context: str) -> bytes:
         """Raises CannotOpen for what was sealed with a key that is gone, in another context, or not here."""
         try:
             form, name, data = sealed.split(".")
             raw = base64.urlsafe_b64decode(data)
             if form != FORM:
                 raise ValueError(form)
-            return self._ciphers[name].decrypt(raw[:NONCE], raw[NONCE:], context.encode()).decode()
+            return self._ciphers[name].decrypt(raw[:NONCE], raw[NONCE:], context.encode())
         except (InvalidTag, KeyError, ValueError):
             raise CannotOpen from None
 

@@ -396,7 +396,7 @@ async def build(
         egress=egress,
         media=MediaFolder(folder / "media", [KEY], clock=clock),
         plans=plans,
-        replays=Replays(database, [KEY], clock=clock),
+        replays=Replays(database, vault, clock=clock),
         limits=Limits(LocalCounters(), plans, clock=clock),
         live=live,
         vitals=vitals,

@@ -2,14 +2,18 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
+from sqlalchemy import update
 
 from api._kit.errors import ApiError, Conflict, Forbidden, IdempotencyConflict, Unavailable
 from api._kit.idempotency import UNFINISHED, Answer, Replays, Ticket
 from api._kit.store import PLATFORM, Database, Write
+from api._kit.store.claims import idempotency_keys
 from api.users.store import organizations
 from server.infra.clock import Ids
+from server.infra.crypto import AesVault
 from tests.contract.house import HandClock
 
 TICKET = Ticket("org:1", "POST", "/api/v1/chatbots", "k1", "body")
@@ -26,7 +30,7 @@ def refuse(error: ApiError) -> Answer:
 
 
 def replays(database: Database, clock: HandClock | None = None, key: bytes = b"k" * 32) -> Replays:
-    return Replays(database, [key], clock=clock or HandClock())
+    return Replays(database, AesVault([key]), clock=clock or HandClock())
 
 
 def effect(database: Database, *, shared: bool, then: BaseException | None = None) -> Make:
@@ -126,6 +130,14 @@ async def test_a_refusal_of_who_asks_frees_the_key_whatever_was_written_down(dat
     with pytest.raises(Forbidden):
         await node.once(TICKET, effect(database, shared=False, then=Forbidden()), refuse)
     assert await node.once(TICKET, effect(database, shared=True), refuse) == DONE
+
+
+async def test_an_answer_does_not_open_for_another_request(database: Database) -> None:
+    other, node = replace(TICKET, key="k2"), replays(database)
+    await node.once(TICKET, effect(database, shared=False), refuse)
+    await database.write(PLATFORM, lambda tx: tx.run(update(idempotency_keys).values(id=other.id)))
+    with pytest.raises(IdempotencyConflict, match="answer was lost"):
+        await node.once(other, effect(database, shared=False), refuse)
 
 
 async def test_an_answer_sealed_with_a_forgotten_key_is_lost_and_not_made_again(database: Database) -> None:
