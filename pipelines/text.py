@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
+from typing import Final
 
 from pipelines.channel import Channel
 from pipelines.core.language import primary
@@ -10,7 +11,7 @@ from pipelines.core.prompt import messages
 from pipelines.core.template import Rendered
 from pipelines.frames import Citation, Failed, Frame, Question, TextDelta, Transcript, UserText, Written
 from pipelines.ports import Bot, Chosen, Guard, Retriever
-from pipelines.providers.base import TOO_SLOW, ChatMessage, Ending, ProviderError
+from pipelines.providers.base import LONGEST, TOO_SLOW, ChatMessage, Ending, ProviderError
 from pipelines.stage import Stage
 
 APOLOGY = {
@@ -19,6 +20,11 @@ APOLOGY = {
     "es": "Lo siento, ahora mismo no puedo responder. Inténtelo de nuevo en un momento.",
     "fr": "Désolé, je ne peux pas répondre pour le moment. Réessayez dans un instant.",
 }
+
+
+WHOLE: Final = 300.0
+"""Seconds that a model may take for a whole answer; the longest that can be asked for (4096 tokens) at 14 a second.
+How long its reader or listener takes does not count."""
 
 
 def apology(language: str) -> str:
@@ -56,7 +62,8 @@ class Think:
     """A question -> itself, the reply's text deltas, and `Written`.
 
     A verbatim passage is the answer. A model that says nothing for as long as `chosen` says, stalls for `stall_timeout`
-    seconds or fails gives an apology when nothing was said yet, and always a `Failed`.
+    seconds, takes `WHOLE` seconds or fails gives an apology when nothing was said yet, and always a `Failed`. An answer
+    of more than `LONGEST` characters is cut off there.
     """
 
     def __init__(
@@ -99,23 +106,28 @@ class Think:
             spoken=self._spoken,
             context=self._prompt.context,
         )
-        chosen, said, ending = self._chosen, False, None
+        chosen, said, ending = self._chosen, 0, None
+        now, left = asyncio.get_running_loop().time, WHOLE
         try:
             async with aclosing(chosen.llm.stream(chat, chosen.options)) as deltas:  # type: ignore[type-var]
-                while True:
+                while said < LONGEST:
+                    asked = now()
                     try:
-                        async with asyncio.timeout(self._stall_timeout if said else chosen.patience):
+                        async with asyncio.timeout(min(left, self._stall_timeout if said else chosen.patience)):
                             delta = await anext(deltas)
                     except StopAsyncIteration:
                         break
+                    left -= now() - asked
                     if isinstance(delta, Ending):
                         ending = delta
                         continue
-                    delta = delta if said else delta.lstrip()
+                    delta = (delta if said else delta.lstrip())[: LONGEST - said]
                     if delta:
-                        said = True
+                        said += len(delta)
                         await outbox.send(TextDelta(turn, delta))
                         await asyncio.sleep(0)  # a model that has more ready must not hold up what it has said
+                else:
+                    ending = Ending(chosen.llm.capabilities.model, "length")
             if not said:
                 raise ProviderError(
                     "the model ended without a word", retryable=True, public="The model gave no answer."

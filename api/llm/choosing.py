@@ -22,7 +22,16 @@ from api.llm import store
 from api.llm.catalogue import OWN, SERVER, UNKNOWN_CONTEXT, Known, info, known
 from api.llm.meter import Metered, Price, Spending, Spent, SpentBy, Use
 from pipelines.ports import Bot, Chosen, Clock
-from pipelines.providers.base import TOO_SLOW, ChatMessage, Ending, Llm, LlmCapabilities, LlmOptions, ProviderError
+from pipelines.providers.base import (
+    LONGEST,
+    TOO_SLOW,
+    ChatMessage,
+    Ending,
+    Llm,
+    LlmCapabilities,
+    LlmOptions,
+    ProviderError,
+)
 from pipelines.providers.fallback import Candidate, Fallback, Gate
 from pipelines.providers.openai_compat import MISCONFIGURED, Endpoint, OpenAiLlm
 
@@ -116,15 +125,16 @@ class ChosenModels:
         return Chosen(chain, options, patience * len(candidates))
 
     async def ask(self, chosen: Chosen, organization_id: str, messages: Sequence[ChatMessage]) -> Trial:
-        """One answer; a failure is in it."""
+        """One answer, of which `LONGEST` characters are kept; a failure is in it."""
         began = self.clock.monotonic()
         said: list[str] = []
+        length = 0
         first: float | None = None
         ending: Ending | None = None
         error: str | None = None
         try:
             async with asyncio.timeout(ANSWER), aclosing(chosen.llm.stream(messages, chosen.options)) as pieces:  # type: ignore[type-var]
-                while True:
+                while length < LONGEST:
                     try:
                         async with asyncio.timeout(chosen.patience if first is None else ANSWER):
                             piece = await anext(pieces)
@@ -134,7 +144,10 @@ class ChosenModels:
                         ending = piece
                     elif piece:
                         first = self.clock.monotonic() - began if first is None else first
-                        said.append(piece)
+                        said.append(piece[: LONGEST - length])
+                        length += len(said[-1])
+                else:
+                    ending = Ending(chosen.llm.capabilities.model, "length")
         except (ProviderError, TimeoutError) as failure:
             error = failure.public if isinstance(failure, ProviderError) else TOO_SLOW
         if not said and error is None:

@@ -118,7 +118,7 @@ class Metered:
 
     @property
     def capabilities(self) -> LlmCapabilities:
-        return self._llm.capabilities
+        return replace(self._llm.capabilities, model=self._id)
 
     async def stream(self, messages: Sequence[ChatMessage], options: LlmOptions) -> AsyncGenerator[str | Ending]:
         """The model's deltas, and an ending that has counts. Raises ProviderError."""

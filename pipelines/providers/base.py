@@ -9,13 +9,15 @@ Errors:
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from pipelines.frames import SpeechChunk, Transcript
 
 Speed = Literal["fast", "good", "slow"]
 TOO_SLOW = "The language model did not answer in time."
 """What a visitor is told, whoever lost patience."""
+LONGEST: Final = 40_000
+"""Characters of one answer: more than the longest that can be asked for, 4096 tokens, has in any language."""
 
 
 class ProviderError(Exception):

@@ -10,13 +10,15 @@ import pytest
 from api._kit.errors import Unavailable
 from api._kit.store import Database, Tenant
 from api.llm import store
-from api.llm.choosing import ChosenModels
+from api.llm.choosing import ANSWER, ChosenModels
 from pipelines.ports import Clock
-from pipelines.providers.base import ChatMessage, Ending, LlmOptions
+from pipelines.providers.base import LONGEST, TOO_SLOW, ChatMessage, Ending, LlmOptions
 from pipelines.providers.openai_compat import Endpoint
 from server.core.breaker import Breaker
 from tests.contract.house import HandClock
 from tests.support.fakes import ScriptedLlm
+from tests.support.virtual_time import VirtualClock
+from tests.support.virtual_time import run as play
 
 ASKED = [ChatMessage("user", "Hello?")]
 TOO_MANY = 10**30
@@ -152,3 +154,21 @@ async def test_what_the_database_did_not_take_is_written_when_it_is_back() -> No
     await used.flush()
     assert ledger.written == ["org_1", "org_1"]
     assert used._news == {}
+
+
+def test_a_trial_of_a_model_that_never_ends_is_cut_off() -> None:
+    async def trial() -> Any:
+        used = models(Ledger(), Counted(["x" * 1000] * 1000), VirtualClock())
+        return await used.ask(used.chosen("org_1", ["server/chat"]), "org_1", ASKED)
+
+    made = play(trial())
+    assert (made.model_id, len(made.response), made.finish_reason) == ("server/chat", LONGEST, "length")
+
+
+def test_a_trial_of_a_model_that_drips_text_ends_in_time() -> None:
+    async def trial() -> Any:
+        used = models(Ledger(), Counted(["x"] * 1000, delay=4.0), VirtualClock())
+        return await used.ask(used.chosen("org_1", ["server/chat"]), "org_1", ASKED)
+
+    made = play(trial())
+    assert (made.error, made.total_ms) == (TOO_SLOW, ANSWER * 1000)

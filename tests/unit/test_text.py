@@ -7,12 +7,12 @@ import pytest
 from pipelines.channel import Channel
 from pipelines.core.template import Rendered
 from pipelines.engine import Engine
-from pipelines.frames import Failed, Frame, Question, TextDelta
+from pipelines.frames import Failed, Frame, Question, TextDelta, Written
 from pipelines.ports import Chosen, NoGuard, OneModel
-from pipelines.providers.base import TOO_SLOW, ChatMessage, LlmOptions, ProviderError
+from pipelines.providers.base import LONGEST, TOO_SLOW, ChatMessage, LlmOptions, ProviderError
 from pipelines.registry import Voices
 from pipelines.stage import run
-from pipelines.text import Think, apology
+from pipelines.text import WHOLE, Think, apology
 from tests.support.fakes import (
     BOT,
     VOICE,
@@ -71,6 +71,22 @@ def test_a_model_that_stalls_in_mid_answer_is_given_up_after_what_it_said() -> N
     frames = answered(Stalling(["I ", "was"]))
     assert [frame.text for frame in frames if isinstance(frame, TextDelta)] == ["I "]
     assert [frame.message for frame in frames if isinstance(frame, Failed)] == [TOO_SLOW]
+
+
+def test_a_model_that_never_ends_is_cut_off() -> None:
+    llm = ScriptedLlm(["x" * 1000] * 90)
+    frames = answered(llm)
+    assert len("".join(frame.text for frame in frames if isinstance(frame, TextDelta))) == LONGEST
+    assert [frame.finish_reason for frame in frames if isinstance(frame, Written)] == ["length"]
+    assert (llm.opened, llm.closed) == (1, 1)
+
+
+def test_a_model_that_drips_text_is_given_up_after_what_it_said() -> None:
+    llm = ScriptedLlm(["x"] * 90, delay=4.0)
+    frames = answered(llm)
+    assert len([frame for frame in frames if isinstance(frame, TextDelta)]) == WHOLE / 4 - 1
+    assert [frame.message for frame in frames if isinstance(frame, Failed)] == [TOO_SLOW]
+    assert (llm.opened, llm.closed) == (1, 1)
 
 
 @pytest.mark.parametrize(("language", "word"), [("de-AT", "Entschuldigung"), ("fr_CA", "Désolé"), ("pl-PL", "Sorry")])
