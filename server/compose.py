@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Final
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -294,8 +293,7 @@ async def house(
 
 def mail_jobs(settings: Settings, database: Database, accounts: Accounts, clock: Clock) -> dict[str, JobHandler]:
     """Jobs that write to people."""
-    host = urlsplit(settings.origin).hostname or "localhost"
-    post = mailer(settings.smtp, domain=host, clock=clock)
+    post = mailer(settings, clock=clock)
     return {
         auth_mails.JOB: auth_mails.mailing(database, accounts, post, clock=clock, origin=settings.origin),
         user_mails.JOB: user_mails.mailing(database, post, origin=settings.origin),

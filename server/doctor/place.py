@@ -17,6 +17,7 @@ from avatars.library import AvatarLibrary
 from avatars.spec import AvatarError
 from server.doctor.findings import Finding, failed, ok, warning
 from server.gateway import Files
+from server.infra.mail import at_home
 from server.infra.secrets import FILE, SHORTEST, NoSecretKey, keyring
 from server.settings import Settings
 
@@ -69,6 +70,15 @@ def secrets(settings: Settings) -> list[Finding]:
         mend = f"put the key back from a backup, or remove it (everyone must sign in again): rm {path}"
         return [failed(name, f"{path} does not hold a key", mend)]
     return [ok(name, f"{path} (mode {mode:04o})")]
+
+
+def mails(settings: Settings) -> list[Finding]:
+    name, host = "mails", settings.smtp.host
+    if host:
+        return [ok(name, f"through {host}:{settings.smtp.port}")]
+    if at_home(settings.database, settings.origin):
+        return [ok(name, "written to the log, links and all")]
+    return [warning(name, "not sent: no mail server is set", "MA_SMTP__HOST=smtp.example.com")]
 
 
 def data_directory(settings: Settings) -> list[Finding]:

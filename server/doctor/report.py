@@ -22,6 +22,7 @@ def findings(
         Check("settings", partial(asyncio.to_thread, place.names, unknown)),
         Check("data directory", partial(asyncio.to_thread, place.data_directory, settings), 20),
         Check("secret key", partial(asyncio.to_thread, place.secrets, settings)),
+        Check("mails", partial(asyncio.to_thread, place.mails, settings)),
         Check("port", partial(place.port, settings)),
         Check("widget", partial(asyncio.to_thread, place.built, files or Files())),
         Check("database", partial(depot.database, settings.database), 20),

@@ -1,4 +1,5 @@
-"""Mails to a mail server by SMTP, or, where none is set, to the log, so that a developer can follow their links.
+"""Mails to a mail server by SMTP. Where none is set, a developer's own machine writes them to the log, so that their
+links can be followed; anywhere else they are not sent, for whoever reads the log could open accounts.
 
 What may fail: the server is gone or says "later" (4xx): the job that sends is tried again. It says "never" (5xx) about
 this mail or its recipient: MailRefused. It refuses our password: tried again, since the settings are to be mended.
@@ -8,13 +9,14 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import formatdate
 from typing import Final
+from urllib.parse import urlsplit
 
 import structlog
 from aiosmtplib import SMTP, SMTPDataError, SMTPException, SMTPRecipientsRefused
 
 from api._kit.mail import Mail, Mailer, MailRefused
 from pipelines.ports import Clock
-from server.settings import SmtpSettings
+from server.settings import Settings, SmtpSettings
 
 SECONDS: Final = 20.0
 NEVER: Final = 500
@@ -27,6 +29,14 @@ class ConsoleMailer:
 
     async def send(self, mail: Mail, *, id: str) -> None:
         log.info("mail (no MA_SMTP__HOST is set)", mail_to=mail.to, subject=mail.subject, link=mail.link)
+
+
+class NoMailer:
+    """Sends nothing, and says what is missing."""
+
+    async def send(self, mail: Mail, *, id: str) -> None:
+        log.warning("mail not sent: MA_SMTP__HOST is not set", subject=mail.subject)
+        raise MailRefused("no mail server is set (MA_SMTP__HOST)")
 
 
 class SmtpMailer:
@@ -75,5 +85,12 @@ class SmtpMailer:
         return message
 
 
-def mailer(settings: SmtpSettings, *, domain: str, clock: Clock) -> Mailer:
-    return SmtpMailer(settings, domain=domain, clock=clock) if settings.host else ConsoleMailer()
+def at_home(database: str, origin: str) -> bool:
+    """Whether the server is on its developer's own machine: one file for a database, and reached from there alone."""
+    return database.startswith("sqlite") and urlsplit(origin).hostname in ("localhost", "127.0.0.1", "::1")
+
+
+def mailer(settings: Settings, *, clock: Clock) -> Mailer:
+    if settings.smtp.host:
+        return SmtpMailer(settings.smtp, domain=urlsplit(settings.origin).hostname or "localhost", clock=clock)
+    return ConsoleMailer() if at_home(settings.database, settings.origin) else NoMailer()

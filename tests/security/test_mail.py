@@ -19,8 +19,8 @@ from api._kit.store import PLATFORM, jobs
 from server.infra import db
 from server.infra.clock import Dice, Ids, SystemClock
 from server.infra.jobs import Jobs
-from server.infra.mail import ConsoleMailer, SmtpMailer, mailer
-from server.settings import SmtpSettings
+from server.infra.mail import ConsoleMailer, NoMailer, SmtpMailer, mailer
+from server.settings import Settings, SmtpSettings
 
 MAIL = verification("ada@example.com", "Ada", "https://chat.example/account/#verify=abc")
 
@@ -142,8 +142,24 @@ async def test_a_server_that_is_not_there_is_an_error_of_the_connection() -> Non
         await sender(port).send(MAIL, id="job_1")
 
 
-def test_without_a_server_mails_go_to_the_log() -> None:
-    assert isinstance(mailer(SmtpSettings(), domain="localhost", clock=SystemClock()), ConsoleMailer)
+@pytest.mark.parametrize(
+    ("database", "origin", "kind"),
+    [
+        ("sqlite+aiosqlite:///a.db", "http://localhost:8000", ConsoleMailer),
+        ("sqlite+aiosqlite:///a.db", "https://chat.example", NoMailer),
+        ("postgresql+asyncpg://db/chat", "http://localhost:8000", NoMailer),
+    ],
+)
+def test_links_go_to_the_log_on_a_developers_own_machine_alone(database: str, origin: str, kind: type) -> None:
+    settings = Settings(database_url=database, public_url=origin, smtp=SmtpSettings())
+    assert isinstance(mailer(settings, clock=SystemClock()), kind)
+
+
+async def test_what_cannot_be_sent_is_told_without_its_link(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(MailRefused, match="MA_SMTP__HOST"):
+        await NoMailer().send(MAIL, id="job_1")
+    said = capsys.readouterr()
+    assert "abc" not in said.out + said.err
 
 
 async def test_a_mail_is_sent_when_its_change_is_kept_and_again_until_the_server_is_back(tmp_path: Path) -> None:
