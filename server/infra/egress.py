@@ -31,6 +31,8 @@ CONNECTIONS: Final = 64
 CONNECTIONS_PER_HOST: Final = 8
 LOOKUPS: Final = 8
 """Threads that look names up: their own, so that slow name servers hold up nobody else."""
+LOOKUP: Final = 5.0
+"""Seconds that a name may take to be looked up, and to wait for one of the threads."""
 INFLATE_STEP: Final = 256 * 1024
 """Bytes inflated before the loop gets a turn: about a millisecond."""
 
@@ -319,9 +321,11 @@ class Names(AbstractResolver):
         self._threads = ThreadPoolExecutor(max_workers=LOOKUPS, thread_name_prefix="names")
 
     async def addresses(self, host: str, port: int) -> Sequence[str]:
-        """At least one. Raises OSError."""
+        """At least one. Raises OSError; TimeoutError, which is one, after `LOOKUP` seconds."""
         loop = asyncio.get_running_loop()
-        if found := await loop.run_in_executor(self._threads, self._lookup, host, port):
+        async with asyncio.timeout(LOOKUP):
+            found = await loop.run_in_executor(self._threads, self._lookup, host, port)
+        if found:
             return found
         raise OSError(f"{host} has no address")
 

@@ -58,6 +58,8 @@ class GuardedDial(httpcore2.AsyncNetworkBackend):
         """Raises httpcore2.ConnectError and httpcore2.ConnectTimeout."""
         try:
             addresses = await self._names.addresses(host, port)
+        except TimeoutError as error:
+            raise httpcore2.ConnectTimeout(f"{host} is looked up for too long") from error
         except OSError as error:
             raise httpcore2.ConnectError(str(error)) from error
         if not self._destinations.excepted(host, port):

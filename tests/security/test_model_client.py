@@ -1,15 +1,18 @@
 """Models that customers bring: asked through the same guard."""
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import httpcore2
 import pytest
 from aiohttp import web
 
 from pipelines.providers.base import ChatMessage, LlmCapabilities, LlmOptions, ProviderError
 from pipelines.providers.openai_compat import Endpoint, OpenAiLlm, fixed
+from server.infra import egress
 from server.infra.egress import Destinations, Names
-from server.infra.model_client import model_client
+from server.infra.model_client import GuardedDial, model_client
 from tests.security.canary import FRONT, World, canary, website
 from tests.security.corpus import CORPUS
 
@@ -83,3 +86,18 @@ async def test_an_allowed_model_streams_its_answer() -> None:
         guard = Destinations(frozenset({(FRONT, port)}))
         async with model(f"http://{FRONT}:{port}/v1", guard, World({FRONT: [["127.0.0.1"]]})) as llm:
             assert await answer(llm) == "Good day"
+
+
+async def test_a_name_that_is_looked_up_for_ever_cannot_be_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(egress, "LOOKUP", 0.01)
+    answered = threading.Event()
+
+    def lookup(host: str, port: int) -> list[str]:
+        answered.wait(5)
+        return []
+
+    names = egress.Names(lookup)
+    with pytest.raises(httpcore2.ConnectTimeout):
+        await GuardedDial(Destinations(), names).connect_tcp("slow.example", 443)
+    answered.set()
+    await names.close()
