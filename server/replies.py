@@ -91,6 +91,13 @@ class Replies:
         """The number of the reply being given."""
         return self._reply.rid if self._reply else None
 
+    def suit(self, *, voiced: bool, faced: bool) -> None:
+        """Of the present reply, what the client has no use for any more is not sent; what it can use now comes with the
+        next one."""
+        self.voiced, self.faced = voiced, faced
+        if self._reply:
+            self._reply.suit(voiced=voiced, faced=faced)
+
     async def known(self, client_id: str, ack: Ack | None) -> bool:
         """Whether this message has come before; its sender gets the same acknowledgement, now or after the commit."""
         if (message_id := self._inbox.kept(client_id)) and ack:

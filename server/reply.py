@@ -122,9 +122,9 @@ class Reply:
                 return False
             async for frame in out:
                 await self._show(frame, audible, degraded)
-        if self._samples:
+        if self._samples and self.voiced:
             self._audio(b"", wire.Flag.LAST)
-        if self._samples and not self.unheard:
+        if self._samples and self.voiced and not self.unheard:
             await self._heard_to_the_end()
         return True
 
@@ -156,7 +156,7 @@ class Reply:
             case SpeechChunk():
                 self._mark("t_tts1")
                 await self._speak(frame)
-            case Cue():
+            case Cue() if self.voiced:
                 body = {"t": frame.t, "type": frame.type, "name": frame.name, "amp": frame.amp, "dur": frame.dur}
                 self._outgoing.send(wire.Cue(rid=self.rid, **body))
             case Citation():
@@ -179,6 +179,8 @@ class Reply:
                 pass
 
     async def _speak(self, chunk: SpeechChunk) -> None:
+        if not self.voiced:
+            return
         segment = Segment.of(chunk)
         self._segments.append(segment)
         self._outgoing.send(
@@ -211,12 +213,12 @@ class Reply:
     async def _wait_turn(self, samples: int) -> bool:
         """Wait until the listener is near enough; False when it has not moved for `STALLED`."""
         playhead, since = -1, 0.0
-        while not self.unheard and (wait := self._pacer.wait(samples, now := self._clock.monotonic())):
+        while self.voiced and not self.unheard and (wait := self._pacer.wait(samples, now := self._clock.monotonic())):
             if (heard := self._pacer.playhead(now)) != playhead or self._outgoing.link is None:
                 playhead, since = heard, now
             self.unheard = now - since > STALLED
             await self._clock.sleep(wait)
-        return not self.unheard
+        return self.voiced and not self.unheard
 
     def _audio(self, pcm: bytes, flags: wire.Flag) -> None:
         media = wire.Media(wire.Kind.OUT_PCM16, self._frames, self.rid, OUTPUT_RATE, self._samples, pcm, flags)
@@ -228,7 +230,7 @@ class Reply:
     async def _heard_to_the_end(self) -> None:
         """Until the client has said so, or had the time. While it is away it has not."""
         moves = -1
-        while self._outgoing.link is None or moves != self._outgoing.moves:
+        while self.voiced and (self._outgoing.link is None or moves != self._outgoing.moves):
             moves = self._outgoing.moves
             left = self._samples - self._pacer.playhead(self._clock.monotonic())
             try:
@@ -251,8 +253,10 @@ class Reply:
 
     async def heard_when_cut(self) -> Heard:
         """What was heard of a reply that was cut: the client's last word, or its playhead when it says nothing."""
+        if not self.voiced:
+            return self.heard_whole()
         if not self._segments:
-            return Heard(0, 0, "") if self.voiced else Heard(0, len(self.text), self.text)
+            return Heard(0, 0, "")
         cut_at = self._clock.monotonic()
         if not self._stopped.is_set():
             try:
@@ -263,6 +267,14 @@ class Reply:
         return heard(
             self._segments, self._pacer.playhead(self._clock.monotonic() if self._stopped.is_set() else cut_at)
         )
+
+    def suit(self, *, voiced: bool, faced: bool) -> None:
+        """No more sound or face when the client has no use for it; a reply without sound counts as read."""
+        self.voiced, self.faced = self.voiced and voiced, self.faced and faced
+        if not self.voiced:
+            self.unheard = False
+            self._done.set()
+            self._outgoing.over(self.rid)
 
     def heard_so_far(self) -> Heard:
         return heard(self._segments, self._pacer.playhead(self._clock.monotonic()))

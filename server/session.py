@@ -6,10 +6,10 @@ posts its result back. A turn is a child task, and an interruption is its cancel
 
 import asyncio  # create_task only inside this session's TaskGroup
 from collections import deque
+from contextlib import suppress
 from hmac import compare_digest
 from typing import Literal
 
-import structlog
 from pydantic import BaseModel
 
 from pipelines.core.endpoint import Heard
@@ -26,11 +26,9 @@ from server.replies import Ack, Asked, CutReason, Ended, Replies, Shown
 
 INBOX = 256
 SETTLE = 2.0
-"""Seconds that a leaving session waits for the last word about what was heard."""
+"""Seconds that a leaving session has for what it was told, and for the last word about what was heard."""
 WAITING = 4
 """Typed messages that may wait for the present reply (`interrupt: false`)."""
-
-log = structlog.get_logger()
 
 _FLOOR: dict[Floor, Literal["listening", "hearing", "endpoint", "thinking", "speaking"]] = {
     Floor.IDLE: "listening",
@@ -57,17 +55,12 @@ class Session:
         self._ear = Ear(parts.vad, parts.rules, self._noticed)
         self._turn = Turn()
         self._replies = Replies(
-            engine,
-            bot,
-            conversation,
-            self.outgoing,
-            parts.metrics,
-            self._inbox.put,
-            parts.answering,
+            engine, bot, conversation, self.outgoing, parts.metrics, self._inbox.put, parts.answering
         )
         self.suit(hello.caps)
         self._group: asyncio.TaskGroup
         self._alive = False
+        self._leaving = asyncio.Event()
         self._listening: asyncio.Task[None] | None = None
         self._hearing: Hearing | None = None
         self._items = 0
@@ -99,10 +92,9 @@ class Session:
         self._listen()
 
     def suit(self, caps: wire.Caps) -> None:
-        """Send what this client can use, from the next reply on."""
-        self._voiced = "pcm16" in caps.out and self.bot.type != "text"
-        self._faced = self._voiced and "oculus15" in caps.face and self.bot.type == "3d"
-        self._replies.voiced, self._replies.faced = self._voiced, self._faced
+        """Send what this client can use: less of it at once, more from the next reply on."""
+        voiced = "pcm16" in caps.out and self.bot.type != "text"
+        self._replies.suit(voiced=voiced, faced=voiced and "oculus15" in caps.face and self.bot.type == "3d")
 
     def accepts(self, token: str) -> bool:
         """Whether `token` resumes this session: the newest one, or the one before it until it is used."""
@@ -132,10 +124,10 @@ class Session:
                 voice_id=bot.voice_id,
                 language=bot.language,
             ),
-            out=wire.OutFormat(rate=OUTPUT_RATE, format="pcm16" if self._voiced else "none"),
+            out=wire.OutFormat(rate=OUTPUT_RATE, format="pcm16" if self._replies.voiced else "none"),
             face=wire.FaceFormat(
-                set="oculus15" if self._faced else "none",
-                names=list(OCULUS_15) if self._faced else [],
+                set="oculus15" if self._replies.faced else "none",
+                names=list(OCULUS_15) if self._replies.faced else [],
                 unit="keys",
                 fps=30,
             ),
@@ -157,8 +149,10 @@ class Session:
             if self._greet and self.bot.greeting and not known:
                 self._turn = Turn(Floor.THINKING, 1)
                 self._replies.greet(1, self._clock.monotonic(), group)
-            while not isinstance(item := await self._inbox.get(), Leave):
-                await self._handle(item)
+            obeying = group.create_task(self._obey(), name="obey")
+            await self._leaving.wait()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(obeying, SETTLE)
             await self._step(Event.STOP, reason="superseded")
             await self._replies.settle(SETTLE)
             self._drop_hearing()
@@ -167,6 +161,12 @@ class Session:
             pump.cancel()
             if self._listening:
                 self._listening.cancel()
+            while not self._inbox.empty():  # whoever waits for room in it goes on, and ends
+                self._inbox.get_nowait()
+
+    async def _obey(self) -> None:
+        while not isinstance(item := await self._inbox.get(), Leave):
+            await self._handle(item)
 
     def _listen(self) -> None:
         """The ear's task begins with the microphone's first frame: most visitors only type."""
@@ -175,10 +175,9 @@ class Session:
 
     def leave(self) -> None:
         """End the conversation's session: what was heard of a running reply is kept first."""
-        try:
+        self._leaving.set()
+        with suppress(asyncio.QueueFull):  # then what is in it has `SETTLE` seconds
             self._inbox.put_nowait(Leave())
-        except asyncio.QueueFull:
-            log.warning("session too busy to leave", sid=self.id)
 
     async def finish(self, within: float) -> None:
         """Let a running reply end by itself, at most `within` seconds."""
@@ -235,8 +234,6 @@ class Session:
                 self._replies.speak = self._replies.speak if speak is None else speak
             case wire.Ping(c=c):
                 self.outgoing.send(wire.Pong(c=c, s=round(self._clock.now(), 3)))
-            case _:
-                pass
 
     # --- hearing ---
 
@@ -291,8 +288,6 @@ class Session:
                     )
                 hearing.end(noticed.pcm)
                 await self._step(Event.USER_STOPPED)
-            case _:
-                pass
 
     def _begin_hearing(self, onset: int) -> None:
         """A new utterance, or the old one again when the user goes on before it was recognised."""
@@ -396,5 +391,5 @@ class Session:
         self.outgoing.send(wire.Vad(state=state, mic_t=heard.t, p=round(heard.p, 3)))
 
     def _warn_about_language(self) -> None:
-        for problem in self._engine.language_problems(self.bot, voiced=self._voiced):
+        for problem in self._engine.language_problems(self.bot, voiced=self._replies.voiced):
             self.outgoing.send(wire.Warn(code="LANGUAGE_NOT_SPOKEN", message=problem))
