@@ -1,9 +1,11 @@
 """What is kept of talks."""
 
+import hashlib
+import re
+import unicodedata
+
 import sqlalchemy as sa
 from alembic import op
-
-from api.history.store import search
 
 revision = "0006"
 down_revision = "0005"
@@ -11,6 +13,16 @@ branch_labels = None
 depends_on = None
 
 BATCH = 500
+LONGEST = 60
+"""Characters of a word that count."""
+_ALONE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
+_WORD = re.compile(rf"[{_ALONE}]|[^\W_{_ALONE}]+")
+INSERT = {
+    "sqlite": "INSERT INTO message_words (rowid, words, organization_id, conversation_id, message_id) "
+    "VALUES (:number, :words, :organization, :conversation, :id)",
+    "postgresql": "INSERT INTO message_words (words, organization_id, conversation_id, message_id) "
+    "VALUES (array_to_tsvector(string_to_array(:words, ' ')), :organization, :conversation, :id)",
+}
 
 
 def upgrade() -> None:
@@ -87,12 +99,23 @@ def _make_words_findable(connection: sa.Connection) -> None:
     )
     last = ""
     while found := connection.execute(old, {"last": last, "n": BATCH}).all():
-        rows = [
-            {**search.row(dialect, conversation, id, content), "organization_id": organization}
-            for id, organization, conversation, content in found
-        ]
-        connection.execute(sa.insert(search.INDEX[dialect]), rows)
+        rows = []
+        for id, organization, conversation, content in found:
+            row = {"words": _words(content), "organization": organization, "conversation": conversation, "id": id}
+            rows.append(row | ({"number": _number(id)} if dialect == "sqlite" else {}))
+        connection.execute(sa.text(INSERT[dialect]), rows)
         last = found[-1][0]
+
+
+def _words(said: str) -> str:
+    """Letters and digits without case and accents, with spaces between the words."""
+    plain = "".join(c for c in unicodedata.normalize("NFKD", said.casefold()) if not unicodedata.combining(c))
+    return " ".join(word[:LONGEST] for word in _WORD.findall(unicodedata.normalize("NFC", plain)))
+
+
+def _number(message_id: str) -> int:
+    """The message's row in SQLite's index."""
+    return int.from_bytes(hashlib.sha256(message_id.encode()).digest()[:8]) >> 1
 
 
 def downgrade() -> None:
