@@ -18,7 +18,8 @@ MISCONFIGURED = "I am not set up correctly and cannot answer. The owner of this 
 TOO_LONG = "That is more than I can think about at once. Please ask with fewer words."
 
 LOCAL_PAUSE = 0.05
-DEAD_SECONDS = 600.0
+CONNECT: Final = 5.0
+DEAD_SECONDS: Final = 600.0
 """Silence after which a connection is dead. Whoever asks gives up much earlier."""
 
 MOST_TOKENS: Final = 10**9
@@ -141,7 +142,7 @@ class OpenAiLlm:
                 base_url=endpoint.base_url,
                 api_key=endpoint.api_key or "none",
                 max_retries=0,
-                timeout=DEAD_SECONDS,
+                timeout=httpx2.Timeout(DEAD_SECONDS, connect=CONNECT),
                 http_client=self._connect(endpoint),
             )
         return client

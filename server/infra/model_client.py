@@ -1,20 +1,15 @@
 """The `openai` library's HTTP client for models that customers bring, behind the same guard as every way out."""
 
 from collections.abc import Iterable
-from typing import Final
 
 import httpcore2
 import httpx2
 
 from server.infra.egress import Destinations, Names
 
-SILENCE: Final = 600.0
-"""Seconds without a byte after which a connection is dead. Whoever asks gives up much earlier."""
-CONNECT: Final = 5.0
-
 
 def model_client(destinations: Destinations, names: Names) -> httpx2.AsyncClient:
-    """Follows no redirect and reads no proxy from the environment. Whoever asks for it closes it.
+    """Follows no redirect and reads no proxy from the environment. Whoever asks says how long, and closes it.
 
     A refused dial is an `httpx2.ConnectError`, like a host that is not there.
     """
@@ -22,7 +17,6 @@ def model_client(destinations: Destinations, names: Names) -> httpx2.AsyncClient
         transport=GuardedTransport(destinations, names),
         follow_redirects=False,
         trust_env=False,
-        timeout=httpx2.Timeout(SILENCE, connect=CONNECT),
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from pipelines.providers.base import ChatMessage, LlmCapabilities, LlmOptions, ProviderError
-from pipelines.providers.openai_compat import Endpoint, OpenAiLlm, fixed
+from pipelines.providers.openai_compat import CONNECT, Endpoint, OpenAiLlm, fixed
 from server.infra import egress
 from server.infra.egress import Destinations, Names
 from server.infra.model_client import GuardedDial, model_client
@@ -101,3 +101,17 @@ async def test_a_name_that_is_looked_up_for_ever_cannot_be_connected_to(monkeypa
         await GuardedDial(Destinations(), names).connect_tcp("slow.example", 443)
     answered.set()
     await names.close()
+
+
+async def test_a_model_has_seconds_to_be_connected_to_and_minutes_to_be_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float | None] = []
+
+    async def connect_tcp(dial: GuardedDial, *, timeout: float | None, **rest: object) -> None:
+        given.append(timeout)
+        raise httpcore2.ConnectError
+
+    monkeypatch.setattr(GuardedDial, "connect_tcp", connect_tcp)
+    async with model("https://model.example/v1", Destinations(), World({})) as llm:
+        with pytest.raises(ProviderError):
+            await answer(llm)
+    assert given == [CONNECT]
