@@ -277,6 +277,10 @@ class Egress(Protocol):
         """The address in its normal form. Raises UrlNotAllowed for what can be seen without looking names up."""
         ...
 
+    def excepted(self, url: str) -> bool:
+        """Whether the operator allows the place of this address, which was checked, wherever it is."""
+        ...
+
     async def fetch(
         self,
         method: str,

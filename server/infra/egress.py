@@ -164,6 +164,10 @@ class GuardedEgress:
     def check(self, url: str) -> str:
         return str(self.destinations.check(url))
 
+    def excepted(self, url: str) -> bool:
+        checked = URL(url)
+        return self.destinations.excepted(checked.raw_host or "", checked.port or 0)
+
     async def fetch(
         self,
         method: str,
