@@ -37,8 +37,9 @@ PING_INTERVAL, PING_TIMEOUT = 25, 20
 """Seconds. Pings are nearly all that an idle socket costs."""
 EVENTS_A_MINUTE = 120
 """Of one socket, and as many more are told that they were refused."""
-UNCOUNTED = frozenset({"play", "ack", "ping"})
-"""What a client says of its own accord, at a pace that the server knows."""
+REPORTS = frozenset({"play", "ack", "ping"})
+"""What a client says of its own accord, at a pace that the server knows: far below what is heard."""
+REPORTS_A_SECOND, REPORTS_AT_ONCE = 20, 400
 RECHECK = 4.0
 """Seconds for which a token that was good is taken to be so still; then the next event asks again."""
 MIC_SPEED = 2.0
@@ -111,8 +112,8 @@ class SocketLink:
         self.eio_sid = eio_sid
         self.gone = self.closing = False
         self._server, self._metrics, self._clock, self._expiry = server, metrics, clock, expiry
-        self._events = Bucket(EVENTS_A_MINUTE / 60, EVENTS_A_MINUTE)
-        self._refusals = Bucket(EVENTS_A_MINUTE / 60, EVENTS_A_MINUTE)
+        self._events, self._refusals = (Bucket(EVENTS_A_MINUTE / 60, EVENTS_A_MINUTE) for _ in range(2))
+        self._reports = Bucket(REPORTS_A_SECOND, REPORTS_AT_ONCE)
         self._mic = Bucket(MIC_SPEED, MIC_SPEED * MIC_BURST)
         self._deaf_until = 0.0
         self._asked = clock.monotonic()
@@ -132,7 +133,7 @@ class SocketLink:
 
     def wait(self, name: str) -> float:
         """Seconds until this event is welcome; 0 counts it."""
-        return 0.0 if name in UNCOUNTED else self._events.take(self._clock.monotonic())
+        return (self._reports if name in REPORTS else self._events).take(self._clock.monotonic())
 
     async def hears(self, media: wire.Media) -> bool:
         """Whether the microphone keeps to its pace; where it does not, it is told once and then left unheard a while.
@@ -296,7 +297,7 @@ class Sockets:
             if name == "mic":
                 await self._mic(link, payload)
             elif wait := link.wait(name):
-                retry, message = math.ceil(wait * 1000), f"At most {EVENTS_A_MINUTE} events a minute are heard."
+                retry, message = math.ceil(wait * 1000), "Events come faster than they are heard."
                 await link.refuse("RATE_LIMIT_EXCEEDED", message, retry_ms=retry, ref=_ref(payload))
             elif name == "hello":
                 await self._hello(link, payload, ack)
