@@ -260,9 +260,9 @@ async def house(
             jobs.handle(TIDY, upkeep.tidying(database, media))
             jobs.every("history.idle", upkeep.IDLE_EVERY, upkeep.ending_idle(database, bots, clock))
             jobs.every("retention", retention.EVERY, retention.pruning(database, clock))
-            for type, handler in mail_jobs(settings, database, accounts, clock).items():
+            for type, handler in mail_jobs(settings, database, accounts, vault, clock).items():
                 jobs.handle(type, handler, seconds=60)
-            jobs.handle(user_mails.PURGE, user_mails.purging(database))
+            jobs.handle(user_mails.PURGE, user_mails.purging(database, clock))
             async with AsyncExitStack() as running:
                 await running.enter_async_context(outbox)
                 if form.talks:
@@ -291,12 +291,14 @@ async def house(
         await database.close()
 
 
-def mail_jobs(settings: Settings, database: Database, accounts: Accounts, clock: Clock) -> dict[str, JobHandler]:
+def mail_jobs(
+    settings: Settings, database: Database, accounts: Accounts, vault: AesVault, clock: Clock
+) -> dict[str, JobHandler]:
     """Jobs that write to people."""
     post = mailer(settings, clock=clock)
     return {
         auth_mails.JOB: auth_mails.mailing(database, accounts, post, clock=clock, origin=settings.origin),
-        user_mails.JOB: user_mails.mailing(database, post, origin=settings.origin),
+        user_mails.JOB: user_mails.mailing(database, post, vault, origin=settings.origin),
     }
 
 

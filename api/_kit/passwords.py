@@ -1,5 +1,6 @@
-"""What a new password must be: ten characters, and none of those that everyone tries first."""
+"""What a new password must be: ten characters, and none of those that everyone tries first; what is kept of secrets."""
 
+import hashlib
 from functools import cache
 from importlib.resources import files
 from typing import Final
@@ -15,6 +16,11 @@ def check_strength(password: str, field: str) -> None:
     if password.casefold() in _common() or len(set(password)) < 4:
         problem = f"{field} is one of the passwords that everyone tries first."
         raise InvalidFormat(problem, fields=[Problem(field, "INVALID_FORMAT", problem)])
+
+
+def fingerprint(secret: str) -> str:
+    """What is kept of a secret that has enough randomness of its own."""
+    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 @cache

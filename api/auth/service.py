@@ -15,7 +15,7 @@ from api._kit.errors import (
     Unauthenticated,
 )
 from api._kit.limits import Allowance, Charge, Window, sign_in
-from api._kit.passwords import check_strength
+from api._kit.passwords import check_strength, fingerprint
 from api._kit.ports import Account
 from api._kit.store import PLATFORM, Transaction
 from api.auth import mails, second, store
@@ -59,7 +59,7 @@ def _mailing(ctx: Ctx, email: str | None) -> tuple[Allowance, ...]:
     if email is None:
         return ()
     place = Allowance(f"mail:{network(ctx.client)}", (Window("mails", 3600, MAILS_OF_ADDRESS),))
-    person = Allowance(f"mail:{store.fingerprint(email.strip().lower())}", (Window("mails", 3600, MAILS),))
+    person = Allowance(f"mail:{fingerprint(email.strip().lower())}", (Window("mails", 3600, MAILS),))
     return (person, place)
 
 

@@ -4,7 +4,6 @@ A row of `revoked_tokens` is about one token that was exchanged for another, or 
 person's tokens are refused by version.
 """
 
-import hashlib
 import secrets
 from collections.abc import Sequence
 from typing import Final, Literal
@@ -25,6 +24,7 @@ from sqlalchemy import (
     update,
 )
 
+from api._kit.passwords import fingerprint
 from api._kit.ports import Clock, Standing, Vault
 from api._kit.store import PLATFORM, Database, Row, Transaction, metadata
 from api._kit.values import milliseconds
@@ -156,11 +156,6 @@ async def use_token(tx: Transaction, token: str, user_id: str, purpose: Purpose)
         return False
     await tx.run(delete(mail_tokens).where(mail_tokens.c.user_id == user_id, mail_tokens.c.purpose == purpose))
     return True
-
-
-def fingerprint(secret: str) -> str:
-    """What is kept of a secret that has enough randomness of its own."""
-    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 class Factors:

@@ -93,6 +93,7 @@ async def create(ctx: Ctx, body: NewChatbot) -> Chatbot:
 async def _room(ctx: Ctx, tx: Transaction) -> None:
     """Raises QuotaExceeded when the plan has no room for another chatbot."""
     plan = await ctx.deps.plans.of(ctx.tenant)
+    await tx.alone()
     used = await store.count(tx)
     if plan.chatbots is not None and used >= plan.chatbots:
         raise QuotaExceeded(

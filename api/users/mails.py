@@ -1,25 +1,31 @@
 """What follows later on members and people: mails, and forgetting who has left."""
 
-import secrets
 from collections.abc import Mapping
 from typing import Any, Final
 
 from api._kit.jobs import JobFailed, JobHandler, RunningJob
 from api._kit.mail import PAGE, Mail, Mailer, MailRefused, invitation, password_changed
+from api._kit.ports import Clock, Vault
 from api._kit.store import PLATFORM, Database, Transaction
+from api._kit.values import milliseconds
 from api.users import store
 
 JOB: Final = "users.mail"
 PURGE: Final = "users.purge"
 
 
-def mailing(database: Database, mailer: Mailer, *, origin: str) -> JobHandler:
-    """The handler of mails: `invitation` with the invitation's id, `changed` with the user's."""
+def context(invitation_id: str) -> str:
+    """What the token of an invitation is sealed with until it is sent."""
+    return f"invitation:{invitation_id}"
+
+
+def mailing(database: Database, mailer: Mailer, vault: Vault, *, origin: str) -> JobHandler:
+    """The handler of mails: `invitation` with the invitation's id and its sealed token, `changed` with the user's id. A
+    mail that is sent again has the same link."""
 
     async def send(job: RunningJob) -> Mapping[str, Any] | None:
-        async with database.uow(job.tenant) as tx:
+        async with database.view(job.tenant) as tx:
             mail = await _mail(tx, job.payload)
-            await tx.commit()
         try:
             if mail is not None:
                 await mailer.send(mail, id=job.id)
@@ -34,20 +40,19 @@ def mailing(database: Database, mailer: Mailer, *, origin: str) -> JobHandler:
         letter = await store.letter(tx, asked["invitation_id"])
         if letter is None:
             return None
-        token = secrets.token_urlsafe(32)
-        await store.arm(tx, asked["invitation_id"], token)
+        token = vault.open(asked["sealed"], context(asked["invitation_id"])).decode()
         link = f"{origin}{PAGE}#invite={token}"
         return invitation(letter["email"], letter["by"], letter["organization"], link)
 
     return send
 
 
-def purging(database: Database) -> JobHandler:
-    """The handler that forgets a person; one who has come back stays."""
+def purging(database: Database, clock: Clock) -> JobHandler:
+    """The handler that forgets a person; one who has come back stays, and one who left again does for their time."""
 
     async def forget(job: RunningJob) -> Mapping[str, Any] | None:
         async with database.uow(PLATFORM) as tx:
-            gone = await store.purge(tx, job.payload["user_id"])
+            gone = await store.purge(tx, job.payload["user_id"], now=milliseconds(clock.now()))
             await tx.commit()
         return {"purged": gone}
 

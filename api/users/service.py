@@ -1,5 +1,6 @@
 """User management: one's own profile, the members of an organisation, invitations and API keys."""
 
+import secrets
 from typing import Any, Final
 
 from api._kit.auth import RANK, Principal
@@ -46,8 +47,6 @@ users = Service("users", 8002, "User Service", "user management, profiles")
 
 INVITED_MS: Final = 7 * 24 * 3_600_000
 """How long an invitation is open."""
-KEPT_MS: Final = 30 * 24 * 3_600_000
-"""How long a person who has left can come back."""
 _LAST_OWNER: Final = "An organisation needs an owner: make somebody else one first."
 
 
@@ -91,11 +90,12 @@ async def leave(ctx: Ctx, body: Leaving) -> Left:
     """Delete my account: every organisation loses me at once, and after 30 days nothing is known of me."""
     deps, user_id = ctx.deps, ctx.caller.user_id
     await _proven(ctx, body.password.get_secret_value())
-    purge_at = deps.now() + KEPT_MS
+    now = deps.now()
+    purge_at = now + store.KEPT_MS
     async with deps.database.uow(ctx.tenant) as tx:
         if await store.owns_alone(tx, user_id):
             raise Conflict(_LAST_OWNER)
-        await store.leave_all(tx, user_id, now=deps.now())
+        await store.leave_all(tx, user_id, now=now)
         await deps.revocations.revoke_all(tx, user_id)
         tx.record("user.deleted", {"user_id": user_id})
         await tx.enqueue(mails.PURGE, {"user_id": user_id}, run_at=purge_at)
@@ -120,8 +120,9 @@ async def invite(ctx: Ctx, body: Invite) -> Invited:
     deps, caller, now = ctx.deps, ctx.caller, ctx.deps.now()
     _may_set(caller, body.role)
     invitation_id, expires_at, email = deps.ids.new("inv"), now + INVITED_MS, str(body.email).lower()
-    plan = await deps.plans.of(ctx.tenant)
+    plan, token = await deps.plans.of(ctx.tenant), secrets.token_urlsafe(32)
     async with deps.database.uow(ctx.tenant) as tx:
+        taken = await store.seats(tx, now=now)
         inviter = await store.member(tx, caller.user_id)
         if inviter is None or not inviter["email_verified"]:
             raise EmailNotVerified
@@ -134,12 +135,12 @@ async def invite(ctx: Ctx, body: Invite) -> Invited:
             "created_at": now,
             "expires_at": expires_at,
         }
-        await store.invite(tx, row)
-        taken = await store.seats(tx, now=now) - 1
+        await store.invite(tx, row, token)
         if plan.members is not None and taken >= plan.members:
             raise QuotaExceeded(limit=plan.members, used=taken, upgrade_url=f"{deps.origin}/api/v1/payment/plans")
         tx.record("member.invited", {"invitation_id": invitation_id, "by": caller.user_id, "role": body.role})
-        await post(tx, mails.JOB, {"kind": "invitation", "invitation_id": invitation_id})
+        sealed = deps.vault.seal(token.encode(), mails.context(invitation_id))
+        await post(tx, mails.JOB, {"kind": "invitation", "invitation_id": invitation_id, "sealed": sealed})
         await tx.commit()
     return Invited(id=invitation_id, email=email, role=body.role, expires_at=expires_at)
 
@@ -242,7 +243,7 @@ def _shown(row: dict[str, Any], model: type[Member] | type[ApiKey]) -> dict[str,
 async def _me(ctx: Ctx) -> User:
     async with ctx.deps.database.view(ctx.tenant) as tx:
         row = await store.profile(tx, ctx.caller.user_id)
-        members = await store.seats(tx, now=ctx.deps.now())
+        members = await store.seats_taken(tx, now=ctx.deps.now())
     if row is None:
         raise Unauthenticated
     plan = await ctx.deps.plans.plan(row["tier"])

@@ -1,6 +1,5 @@
 """People, organisations, who belongs to which, and who is invited."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -24,6 +23,7 @@ from sqlalchemy import (
 )
 
 from api._kit.errors import Conflict, DuplicateResource
+from api._kit.passwords import fingerprint
 from api._kit.plans import LEAST
 from api._kit.ports import Account, Clock, Ids, Invitation
 from api._kit.store import PLATFORM, Database, Row, Transaction, Write, metadata
@@ -95,6 +95,8 @@ api_keys = Table(
     Column("expires_at", BigInteger),
     Column("last_used_at", BigInteger),
 )
+KEPT_MS: Final = 30 * 24 * 3_600_000
+"""How long a person who has left can come back."""
 _TAKEN: Final = "There is already an account with this e-mail address."
 OPEN: Final = ("active", "suspended")
 """States of a membership that counts."""
@@ -166,27 +168,34 @@ async def change_member(tx: Transaction, user_id: str, values: Mapping[str, Any]
 
 
 async def other_owners(tx: Transaction, user_id: str) -> int:
-    """How many active owners there are besides this one; their rows stay locked until the transaction ends."""
+    """How many active owners there are besides this one, until the transaction ends."""
+    await tx.alone()
     owners = tx.select(memberships, memberships.c.user_id).where(
         memberships.c.role == "owner", memberships.c.status == "active"
     )
-    return len([row for row in await tx.all(owners.with_for_update()) if row["user_id"] != user_id])
+    return len([row for row in await tx.all(owners) if row["user_id"] != user_id])
 
 
 async def seats(tx: Transaction, *, now: int) -> int:
-    """Members and open invitations."""
+    """Members and open invitations, until the transaction ends."""
+    await tx.alone()
+    return await seats_taken(tx, now=now)
+
+
+async def seats_taken(tx: Transaction, *, now: int) -> int:
     taken = tx.select(memberships, func.count()).where(memberships.c.status.in_(OPEN))
     offered = tx.select(invitations, func.count()).where(invitations.c.expires_at > now)
     return int(await tx.scalar(taken)) + int(await tx.scalar(offered))
 
 
-async def invite(tx: Transaction, row: Mapping[str, Any]) -> None:
-    """Raises DuplicateResource for a member and for someone whose invitation is still open."""
+async def invite(tx: Transaction, row: Mapping[str, Any], token: str) -> None:
+    """The token opens the invitation. Raises DuplicateResource for a member and for someone whose invitation is still
+    open."""
     email, now = row["email"], row["created_at"]
     if await tx.one(members(tx).where(users.c.email == email)):
         raise DuplicateResource("This person is a member already.")
     await tx.run(tx.delete(invitations).where(invitations.c.email == email, invitations.c.expires_at <= now))
-    if not await tx.try_insert(tx.insert(invitations, **row)):
+    if not await tx.try_insert(tx.insert(invitations, token=fingerprint(token), **row)):
         raise DuplicateResource("This person has an open invitation already.")
 
 
@@ -200,11 +209,6 @@ async def letter(tx: Transaction, invitation_id: str) -> Row | None:
         .join(organizations, organizations.c.id == invitations.c.organization_id)
         .where(invitations.c.id == invitation_id)
     )
-
-
-async def arm(tx: Transaction, invitation_id: str, token: str) -> None:
-    """The token that opens the invitation from now on."""
-    await tx.run(tx.update(invitations).where(invitations.c.id == invitation_id).values(token=fingerprint(token)))
 
 
 async def keep_key(tx: Transaction, key: str, row: Mapping[str, Any]) -> None:
@@ -236,7 +240,7 @@ async def leave_all(tx: Transaction, user_id: str, *, now: int) -> None:
 
 
 async def owns_alone(tx: Transaction, user_id: str) -> bool:
-    """Whether an organisation would be without an owner if this person left."""
+    """Whether an organisation would be without an owner if this person left, until the transaction ends."""
     mine = select(memberships.c.organization_id).where(
         memberships.c.user_id == user_id, memberships.c.role == "owner", memberships.c.status == "active"
     )
@@ -246,18 +250,15 @@ async def owns_alone(tx: Transaction, user_id: str) -> bool:
         memberships.c.role == "owner",
         memberships.c.status == "active",
     )
-    covered = {row["organization_id"] for row in await tx.all(theirs.with_for_update())}
+    owned = select(organizations.c.id).where(organizations.c.id.in_(mine)).order_by(organizations.c.id)
+    await tx.all(owned.with_for_update(key_share=True))
+    covered = {row["organization_id"] for row in await tx.all(theirs)}
     return any(row["organization_id"] not in covered for row in await tx.all(mine))
 
 
-async def purge(tx: Transaction, user_id: str) -> bool:
-    """Forget a person who has left for good. False if they came back."""
-    return bool(await tx.run(delete(users).where(users.c.id == user_id, users.c.deleted_at.is_not(None))))
-
-
-def fingerprint(secret: str) -> str:
-    """What is kept of a secret that has enough randomness of its own."""
-    return hashlib.sha256(secret.encode()).hexdigest()
+async def purge(tx: Transaction, user_id: str, *, now: int) -> bool:
+    """Forget a person who has left for good. False if they came back, or left again since."""
+    return bool(await tx.run(delete(users).where(users.c.id == user_id, users.c.deleted_at <= now - KEPT_MS)))
 
 
 def _accounts() -> Select[Any]:

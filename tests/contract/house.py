@@ -415,8 +415,8 @@ async def build(
     try:
         handlers = {
             auth_mails.JOB: auth_mails.mailing(database, accounts, mailbox, clock=clock, origin=ORIGIN),
-            user_mails.JOB: user_mails.mailing(database, mailbox, origin=ORIGIN),
-            user_mails.PURGE: user_mails.purging(database),
+            user_mails.JOB: user_mails.mailing(database, mailbox, vault, origin=ORIGIN),
+            user_mails.PURGE: user_mails.purging(database, clock),
             EXPORT: upkeep.exporting(database, deps.media, ORIGIN),
             TIDY: upkeep.tidying(database, deps.media),
         }

@@ -3,9 +3,10 @@
 import pytest
 from sqlalchemy import select
 
-from api._kit.store import PLATFORM
+from api._kit.store import PLATFORM, jobs
+from api.users import mails
 from api.users.store import api_keys, users
-from tests.contract.house import PASSWORD, House, bearer
+from tests.contract.house import PASSWORD, DueJob, House, bearer
 
 ME, LIST, INVITE, KEYS = (f"/api/v1/users{path}" for path in ("/me", "", "/invite", "/me/api-keys"))
 
@@ -54,6 +55,22 @@ async def test_an_invitation_is_open_for_a_week(house: House) -> None:
     await house.clock.sleep(7 * 24 * 3600)
     await house.refused("POST", "/api/v1/auth/register", 400, "INVALID_FORMAT", json=joining("g@example.com", token))
     await house.json("POST", INVITE, 201, headers=await house.login(), json=body)
+
+
+async def test_an_invitation_that_is_sent_again_has_the_same_link(house: House) -> None:
+    owner = await house.verified()
+    await house.mails()
+    await house.json("POST", INVITE, 201, headers=owner, json={"email": "g@example.com", "role": "viewer"})
+    async with house.deps.database.view(PLATFORM) as tx:
+        row = await tx.one(select(jobs).where(jobs.c.type == mails.JOB))
+    assert row
+    (first,) = await house.mails()
+    await house.handlers[mails.JOB](DueJob(row))
+    (second,) = house.mailbox.mails
+    token = first.link.rpartition("=")[2]
+    assert first.link == second.link
+    assert token not in await house.kept()
+    await house.json("POST", "/api/v1/auth/register", 201, json=joining("g@example.com", token))
 
 
 async def test_only_a_confirmed_address_invites(house: House) -> None:
@@ -207,6 +224,20 @@ async def test_who_comes_back_in_time_is_not_forgotten(house: House) -> None:
     await house.clock.sleep(30 * 24 * 3600)
     await house.mails()
     await house.login("g@example.com")
+
+
+async def test_who_leaves_again_is_kept_for_a_month_from_then(house: House) -> None:
+    owner = await house.verified()
+    grace = await house.joined(owner, "g@example.com")
+    await house.json("DELETE", ME, 200, headers=grace, json={"password": PASSWORD})
+    await house.joined(owner, "g@example.com")
+    await house.clock.sleep(20 * 24 * 3600)
+    grace = await house.login("g@example.com")
+    user_id = await identifier(house, grace)
+    await house.json("DELETE", ME, 200, headers=grace, json={"password": PASSWORD})
+    await house.clock.sleep(10 * 24 * 3600)
+    back = await house.joined(await house.login(), "g@example.com")
+    assert await identifier(house, back) == user_id
 
 
 async def test_the_last_owner_cannot_leave(house: House) -> None:

@@ -14,11 +14,13 @@ from sqlalchemy import (
     Select,
     Table,
     Update,
+    column,
     delete,
     func,
     insert,
     or_,
     select,
+    table,
     update,
 )
 from sqlalchemy.exc import IntegrityError
@@ -36,6 +38,10 @@ ENQUEUED: Final = "job.enqueued"
 """Announced in this process, so that its runner need not poll; not an event that is kept."""
 ATTEMPTS: Final = 5
 """How often a job is begun before it has failed, unless it is enqueued with another number."""
+
+
+_ORGANIZATIONS: Final = table("organizations", column("id"))
+"""Whose rows stand for their organisations, to be locked."""
 
 
 class Platform:
@@ -158,6 +164,12 @@ class Transaction(Statements):
 
     async def scalar(self, statement: Executable) -> Any:
         return (await self._read(statement)).scalar()
+
+    async def alone(self) -> None:
+        """Wait until no other transaction of this organisation is past here, and keep others out to this one's end, so
+        that what is counted from now on stays so. SQLite has one writer anyway."""
+        mine = select(_ORGANIZATIONS.c.id).where(_ORGANIZATIONS.c.id == self.organization_id)
+        await self._connection.execute(mine.with_for_update(key_share=True))
 
     async def _read(self, statement: Executable, values: Mapping[str, Any] | None = None) -> Result[Any]:
         return await self._connection.execute(statement, values)
