@@ -1,6 +1,7 @@
 """Lists: the query that every one takes, the envelope that every one answers with."""
 
-from typing import Generic, Literal, TypeVar
+from collections.abc import Sequence
+from typing import Generic, Literal, Self, TypeVar
 from urllib.parse import urlencode
 
 from pydantic import Field
@@ -36,6 +37,12 @@ class Page(Output, Generic[T]):
 
     data: list[T]
     pagination: Pagination
+
+    @classmethod
+    def of(cls, items: Sequence[T], query: PageQuery) -> Self:
+        """The page that is asked for, of a list that is here whole and in order."""
+        first = (query.page - 1) * query.limit
+        return cls(data=list(items[first : first + query.limit]), pagination=pagination(query, len(items)))
 
 
 def pagination(query: PageQuery, total: int) -> Pagination:

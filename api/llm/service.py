@@ -64,8 +64,7 @@ async def models(ctx: Ctx, query: ModelQuery) -> Page[Model]:
         and (query.search is None or query.search.lower() in one.id.lower())
     ]
     found.sort(key=lambda one: (getattr(one, query.sort_by), one.id), reverse=query.order == "desc")
-    first = (query.page - 1) * query.limit
-    return Page[Model](data=found[first : first + query.limit], pagination=pagination(query, len(found)))
+    return Page[Model].of(found, query)
 
 
 @llm.get("/selection/{chatbot_id}", who="M", returns=Selection, etag=True)

@@ -50,8 +50,7 @@ async def list_prompts(ctx: Ctx, query: PromptQuery) -> Page[Prompt]:
         found = [_template(one) for one in _TEMPLATES.values() if not query.purpose or one["purpose"] in query.purpose]
         found = [one for one in found if query.search is None or query.search.lower() in one.name.lower()]
         found.sort(key=lambda one: one.name, reverse=query.order == "desc")
-        first = (query.page - 1) * query.limit
-        return Page[Prompt](data=found[first : first + query.limit], pagination=pagination(query, len(found)))
+        return Page[Prompt].of(found, query)
     async with ctx.deps.database.view(ctx.tenant) as tx:
         rows, total = await store.page(tx, query, chatbots=query.chatbot_id, purposes=query.purpose)
     return Page[Prompt](data=[_prompt(row) for row in rows], pagination=pagination(query, total))

@@ -11,7 +11,7 @@ from api._kit.endpoint import Ctx, Deps, Service
 from api._kit.errors import Conflict, NotFound, OriginNotAllowed
 from api._kit.http import etag_of
 from api._kit.origins import admits
-from api._kit.paging import Page, pagination
+from api._kit.paging import Page
 from api._kit.store import PLATFORM, Row, Transaction
 from api._kit.templates import PURPOSES, TEMPLATES, Template, Tier
 from api.selection import store
@@ -287,5 +287,4 @@ def _page(found: Sequence[_T], query: ChoiceQuery, words: Callable[[_T], str]) -
     ordered = sorted(
         found, key=lambda item: (item.name.casefold() if by_name else "", item.id), reverse=query.order == "desc"
     )
-    start = (query.page - 1) * query.limit
-    return Page(data=ordered[start : start + query.limit], pagination=pagination(query, len(ordered)))
+    return Page.of(ordered, query)
