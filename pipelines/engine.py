@@ -171,6 +171,8 @@ class Engine:
     ) -> Answer:
         """Run one whole turn and journal both sides. Exactly one of `text` and `audio` (mono PCM16 at INPUT_RATE).
 
+        A message that was kept before gets the reply that was kept with it, and is answered when there is none.
+
         Raises NothingSaid, ProviderError when speech cannot be recognised, JournalUnavailable. Failures of the model
         and of the voice are in `degraded` and `finish_reason`. When the `listener` stops it, what there was is kept.
         """
@@ -184,6 +186,20 @@ class Engine:
         said = await self.journal.user_message(
             conversation, text, client_id=client_message_id, spoken=transcript is not None
         )
+        if said.duplicate:
+            kept = await self.journal.reply_to(conversation, said.message_id)
+            if kept and kept.text:
+                return Answer(
+                    message_id=kept.message_id,
+                    conversation_id=conversation.id,
+                    user_message_id=said.message_id,
+                    text=kept.text,
+                    finish_reason=kept.finish_reason,
+                    transcript=transcript,
+                    citations=kept.citations,
+                )
+            if history and history[-1] == ChatMessage("user", text):
+                history = history[:-1]
         message_id = self.ids.new("msg")
         listener.begun(message_id, transcript)
         collected = _Collected(self.clock, started)

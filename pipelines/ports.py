@@ -162,6 +162,16 @@ class Recorded:
     answered: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Replied:
+    """A reply that is kept; of one that was interrupted, `text` is what was heard."""
+
+    message_id: str
+    text: str
+    finish_reason: FinishReason
+    citations: tuple[Citation, ...] = ()
+
+
 class UnknownConversation(Exception):
     """No such conversation for this bot and user."""
 
@@ -197,6 +207,10 @@ class Journal(Protocol):
     ) -> None:
         """Keeps the reply with what it stands on; `heard` is what the listener really heard of it, when that is less
         than `text`. Raises UnknownConversation when the conversation was deleted, and JournalUnavailable."""
+        ...
+
+    async def reply_to(self, conversation: Conversation, message_id: str) -> Replied | None:
+        """The reply that follows this message."""
         ...
 
     async def recent(self, conversation: Conversation, limit: int) -> Sequence[ChatMessage]:

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from api._kit.store import PLATFORM
+from api.chat.store import replies
 from pipelines.engine import Engine
-from pipelines.ports import NoGuard, OneModel
+from pipelines.ports import JournalUnavailable, NoGuard, OneModel
 from pipelines.providers.base import ChatMessage, Ending, LlmOptions, ProviderError
 from pipelines.registry import Voices
 from tests.contract.house import VOICE, House
@@ -204,6 +206,35 @@ async def test_the_same_message_again_gets_the_same_answer(house: House) -> None
     assert [name for _, name, _ in second] == ["message.start", "text.delta", "message.end"]
     assert second[-1][2] == first[-1][2]
     assert house.engine.asked == 1
+
+
+async def test_a_message_that_was_kept_and_never_answered_is_answered_once(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers, body = await said(house, client_message_id="m1")
+    llm = ScriptedLlm(["Yes."], delay=0)
+    real(house, llm)
+    path = "/api/v1/chat-text/respond"
+
+    async def dies(*_: Any, **__: Any) -> None:
+        raise JournalUnavailable
+
+    with monkeypatch.context() as crash:
+        crash.setattr(house.engine.journal, "assistant_message", dies)
+        await house.refused("POST", path, 503, "SERVICE_UNAVAILABLE", headers=headers, json=body)
+    answer = await house.json("POST", path, 200, headers=headers, json=body)
+    assert [message.content for message in llm.chats[-1]].count("Hello") == 1
+    async with house.deps.database.uow(PLATFORM) as tx:  # the server died before it kept what to repeat
+        await tx.run(replies.delete())
+        await tx.commit()
+    again = await house.json("POST", path, 200, headers=headers, json=body)
+    assert (again["message_id"], again["response"]) == (answer["message_id"], "Yes.")
+    streamed = await read(house, "POST", "/api/v1/chat-text/stream", headers=headers, json=body)
+    assert streamed[-1][2]["message_id"] == answer["message_id"]
+    listed = f"/api/v1/history/conversations/{answer['conversation_id']}/messages"
+    rows = (await house.json("GET", listed, 200, headers=headers))["data"]
+    assert [row["role"] for row in rows] == ["user", "assistant"]
+    assert len(llm.chats) == 2
 
 
 async def test_what_is_refused_before_the_first_event_is_an_envelope(house: House) -> None:

@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipelines.frames import INPUT_RATE, OUTPUT_RATE, Citation, Passage, Phone, SpeechChunk, Transcript, Word
-from pipelines.ports import Bot, Conversation, FinishReason, JournalUnavailable, Recorded, UnknownConversation, Visit
+from pipelines.ports import (
+    Bot,
+    Conversation,
+    FinishReason,
+    JournalUnavailable,
+    Recorded,
+    Replied,
+    UnknownConversation,
+    Visit,
+)
 from pipelines.providers.base import (
     ChatMessage,
     LlmCapabilities,
@@ -223,6 +232,11 @@ class MemoryJournal:
         if self.broken:
             raise JournalUnavailable
         self.kept.append(Kept(conversation.id, "assistant", text, message_id, None, heard, finish_reason))
+
+    async def reply_to(self, conversation: Conversation, message_id: str) -> Replied | None:
+        at = next(n for n, kept in enumerate(self.kept) if kept.message_id == message_id)
+        following = [kept for kept in self.kept[at + 1 : at + 2] if kept.role == "assistant"]
+        return Replied(following[0].message_id, following[0].text, "stop") if following else None
 
     async def recent(self, conversation: Conversation, limit: int) -> Sequence[ChatMessage]:
         if self.broken:

@@ -15,7 +15,7 @@ from api._kit.values import milliseconds, rfc3339
 from api.history.store import queries, search
 from api.history.store.tables import TITLE, calls, conversations, messages
 from pipelines.frames import Citation
-from pipelines.ports import NOWHERE, FinishReason, Recorded, Visit
+from pipelines.ports import NOWHERE, FinishReason, Recorded, Replied, Visit
 from pipelines.providers.base import ChatMessage
 
 RESUMED_MS: Final = 24 * 3_600_000
@@ -217,6 +217,22 @@ class Journal:
         await self._database.write(
             conversation.organization_id, lambda tx: tx.run(tx.update(messages).where(*mine).values(audio=audio))
         )
+
+    async def reply_to(self, conversation: Conversation, message_id: str) -> Replied | None:
+        """The reply that follows this message."""
+        async with self._database.view(conversation.organization_id) as tx:
+            asked = tx.select(messages, messages.c.position).where(messages.c.id == message_id).scalar_subquery()
+            row = await tx.one(
+                tx.select(messages)
+                .where(messages.c.conversation_id == conversation.id, messages.c.position > asked)
+                .order_by(messages.c.position)
+                .limit(1)
+            )
+        if row is None or row["role"] != "assistant":
+            return None
+        text = row["content"] if row["heard"] is None else row["heard"]
+        citations = tuple(Citation(0, **citation) for citation in row["citations"] or ())
+        return Replied(row["id"], text, row["finish_reason"], citations)
 
     async def recent(self, conversation: Conversation, limit: int) -> Sequence[ChatMessage]:
         """The last `limit` messages, oldest first; an interrupted reply counts as what was heard of it."""
