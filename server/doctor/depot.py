@@ -51,8 +51,8 @@ async def redis(url: str) -> list[Finding]:
     try:
         version = await ping_redis(url)
     except Unreachable as error:
-        mend = "is Redis running, and is MA_REDIS_URL right? Try: redis-cli -u URL ping"
-        return [failed("Redis", f"{shown(url)} does not answer: {error}", mend)]
+        mend = "is Redis running, alone and no cluster, and is MA_REDIS_URL right? Try: redis-cli -u URL ping"
+        return [failed("Redis", f"{shown(url)} cannot be used: {error}", mend)]
     return [ok("Redis", f"{shown(url)} answers, version {version}")]
 
 

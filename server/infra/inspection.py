@@ -75,11 +75,14 @@ async def inspect(url: str) -> Inspection:
 
 
 async def ping_redis(url: str, *, patience: float = 3.0) -> str:
-    """The version of the Redis at `url`. Raises Unreachable."""
+    """The version of the Redis at `url`. Raises Unreachable, also for a cluster: `limits` counts in one Redis."""
     with _answering():
         client: Redis = Redis.from_url(url, socket_timeout=patience, socket_connect_timeout=patience)
         try:
-            return str((await client.info("server")).get("redis_version", "unknown"))
+            told = await client.info("server")
+            if told.get("redis_mode") == "cluster":
+                raise Unreachable("it is a cluster, and requests are counted in one Redis")
+            return str(told.get("redis_version", "unknown"))
         finally:
             await client.aclose()
 

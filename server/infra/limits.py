@@ -76,7 +76,8 @@ class LocalCounters:
 
 
 class RedisCounters:
-    """Counts in Redis: one script, one round trip. Raises what is in `redis.GONE`.
+    """Counts in Redis: one script, one round trip. Raises what is in `redis.GONE`. Not for a cluster, where the
+    counters of one request would lie on several nodes.
 
     Windows are those of this server's clock, so the clocks of servers that share a Redis must agree.
     """

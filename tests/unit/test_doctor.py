@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from sqlalchemy import create_engine, event, text
@@ -208,6 +209,14 @@ async def test_a_database_server_that_is_away_is_named_without_its_password() ->
 
 async def test_an_address_that_is_none_is_no_crash() -> None:
     assert only(await depot.database("nonsense")).state == "failed"
+
+
+async def test_a_cluster_of_redis_is_no_place_to_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def info(self: Redis, section: str) -> dict[str, str]:
+        return {"redis_version": "7.2.0", "redis_mode": "cluster"}
+
+    monkeypatch.setattr(Redis, "info", info)
+    assert "it is a cluster" in only(await depot.redis("redis://127.0.0.1:6379/0")).seen
 
 
 async def test_a_redis_that_is_away_is_named_without_its_password() -> None:
