@@ -39,7 +39,7 @@ from pipelines.core.endpoint import EndpointRules
 from pipelines.engine import Engine
 from pipelines.known_answers import KnownAnswers
 from pipelines.models.store import ModelStore
-from pipelines.ports import NoGuard
+from pipelines.ports import Clock, NoGuard
 from pipelines.providers.base import LlmOptions
 from pipelines.registry import Providers, ProviderSettings, build
 from pipelines.workers.process import WorkerProcess
@@ -50,7 +50,7 @@ from server.hub import Hub
 from server.inbox import Parts
 from server.infra import retention
 from server.infra.box import RlimitedBox
-from server.infra.clock import Clock, Dice, Ids, SystemClock
+from server.infra.clock import Dice, Ids, SystemClock
 from server.infra.crypto import AesVault
 from server.infra.db import check_durable, connect, migrate, ping
 from server.infra.egress import Destinations, GuardedEgress, allowed_places

@@ -74,17 +74,20 @@ class LiveStates:
 
 
 def keeping(database: Database, live: LiveStates) -> Callable[[Event], Awaitable[None]]:
-    """A consumer of `conversation.ended`: keeps what the conversation showed last."""
+    """A consumer of `conversation.ended`: keeps what the conversation showed last, if it was shown in this process.
+    Where another process showed it and the event comes here, nothing is kept, and nothing wrong."""
 
     async def keep(event: Event) -> None:
         data = event.data
         last = await live.find(data["conversation_id"])
+        if last is None:
+            return
         values = {
             "chatbot_id": data["chatbot_id"],
             "user_id": data["user_id"],
-            "seq": last.seq if last else 0,
-            "shown": {**(last.shown if last else {}), "status": "ended"},
-            "updated_at": last.updated_at if last else event.created_at,
+            "seq": last.seq,
+            "shown": {**last.shown, "status": "ended"},
+            "updated_at": last.updated_at,
         }
         async with database.uow(event.organization_id) as tx:
             await store.keep_session(tx, data["conversation_id"], values)

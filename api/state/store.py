@@ -1,8 +1,8 @@
 """What was skipped while a chatbot was set up, and what conversations showed when they ended."""
 
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import JSON, BigInteger, Column, Integer, String, Table
+from sqlalchemy import JSON, BigInteger, Column, ForeignKey, Integer, String, Table
 
 from api._kit.store import Row, Transaction, metadata
 
@@ -18,7 +18,7 @@ setups = Table(
 sessions = Table(
     "state_sessions",
     metadata,
-    Column("conversation_id", String(64), primary_key=True),
+    Column("conversation_id", String(64), ForeignKey("conversations.id", ondelete="CASCADE"), primary_key=True),
     Column("organization_id", String(64), nullable=False),
     Column("chatbot_id", String(64), nullable=False),
     Column("user_id", String(128), nullable=False),
@@ -26,6 +26,8 @@ sessions = Table(
     Column("shown", JSON, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
 )
+KEPT_MS: Final = 30 * 24 * 3_600_000
+"""How long what a conversation showed at its end is kept; with the conversation it goes at once."""
 
 
 async def find_setup(tx: Transaction, chatbot_id: str) -> Row:
@@ -49,5 +51,6 @@ async def find_session(tx: Transaction, conversation_id: str) -> Row | None:
 
 
 async def keep_session(tx: Transaction, conversation_id: str, values: dict[str, Any]) -> None:
+    """Nothing is kept of a conversation that is gone."""
     await tx.run(tx.delete(sessions).where(sessions.c.conversation_id == conversation_id))
-    await tx.run(tx.insert(sessions, conversation_id=conversation_id, **values))
+    await tx.try_insert(tx.insert(sessions, conversation_id=conversation_id, **values))

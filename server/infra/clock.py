@@ -3,20 +3,8 @@
 import asyncio
 import random
 import time
-from datetime import UTC, datetime
-from typing import Protocol
 
 from ulid import ULID
-
-
-class Clock(Protocol):
-    """Wall time (seconds since the epoch), monotonic time (seconds), and waiting."""
-
-    def now(self) -> float: ...
-
-    def monotonic(self) -> float: ...
-
-    async def sleep(self, seconds: float) -> None: ...
 
 
 class SystemClock:
@@ -28,11 +16,6 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
-
-
-def rfc3339(seconds: float) -> str:
-    """UTC, whole seconds, `Z`: the API's form of a time."""
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class Ids:

@@ -13,6 +13,8 @@ from api.auth.store import KEPT_MS as REVOCATION_MS
 from api.auth.store import mail_tokens, revoked_tokens
 from api.chat.store import KEPT_MS as REPLY_MS
 from api.chat.store import lines, replies
+from api.state.store import KEPT_MS as SHOWN_MS
+from api.state.store import sessions
 from pipelines.ports import Clock
 
 EVERY: Final = 3600.0
@@ -39,6 +41,7 @@ def outdated(database: Database, now: int) -> Outdated:
         "mail_tokens": (mail_tokens, mail_tokens.c.expires_at < now),
         "chat_replies": (replies, replies.c.created_at < now - REPLY_MS),
         "spoken_lines": (lines, lines.c.created_at < now - REPLY_MS),
+        "state_sessions": (sessions, sessions.c.updated_at < now - SHOWN_MS),
         "idempotency_keys": (idempotency_keys, idempotency_keys.c.created_at < now - milliseconds(ANSWER_SECONDS)),
         "events": (events, (events.c.created_at < now - EVENT_MS) & ~awaited),
         "jobs": (jobs, done & (jobs.c.finished_at < now - JOB_MS)),

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from api._kit.events import Event
+from api.state import store
 from api.state.live import KEPT_MS, LiveStates, keeping
 from pipelines.ports import Conversation
 from tests.contract.house import SITE, House
@@ -152,6 +153,41 @@ async def test_what_the_socket_shows_is_there_for_a_second_tab(house: House) -> 
     assert (live["status"], live["emotion"], live["seq"], live["user_id"]) == ("speaking", "joy", 2, "user_1")
     house.clock.seconds += KEPT_MS / 1000
     await house.refused("GET", path, 404, "RESOURCE_NOT_FOUND", headers=await house.login())
+
+
+async def test_what_is_not_known_here_is_not_written_over_what_is_kept(house: House) -> None:
+    headers = await house.owner()
+    bot = await house.published(headers)
+    visitor = await house.visitor(bot["id"])
+    said = {"chatbot_id": bot["id"], "message": "Hello"}
+    talk = (await house.json("POST", "/api/v1/chat-3d/respond", 200, headers=visitor, json=said))["conversation_id"]
+    await house.json("POST", f"/api/v1/history/conversations/{talk}/end", 200, headers=visitor, json={})
+    ended = next(event for event in house.events if event.name == "conversation.ended")
+    assert isinstance(house.deps.live, LiveStates)
+    for live in (house.deps.live, LiveStates(house.clock)):
+        await keeping(house.deps.database, live)(ended)
+    async with house.deps.database.view(ended.organization_id) as tx:
+        kept = await store.find_session(tx, talk)
+    assert kept
+    assert kept["seq"] > 0
+
+
+async def test_what_was_shown_goes_with_its_conversation(house: House) -> None:
+    headers = await house.owner()
+    bot = await house.published(headers)
+    visitor = await house.visitor(bot["id"])
+    said = {"chatbot_id": bot["id"], "message": "Hello"}
+    talk = (await house.json("POST", "/api/v1/chat-3d/respond", 200, headers=visitor, json=said))["conversation_id"]
+    path = f"/api/v1/history/conversations/{talk}"
+    await house.json("POST", f"{path}/end", 200, headers=visitor, json={})
+    ended = next(event for event in house.events if event.name == "conversation.ended")
+    assert isinstance(house.deps.live, LiveStates)
+    await keeping(house.deps.database, house.deps.live)(ended)
+    await house.json("DELETE", path, 200, headers=headers)
+    for _ in range(2):
+        async with house.deps.database.view(ended.organization_id) as tx:
+            assert await store.find_session(tx, talk) is None
+        await keeping(house.deps.database, house.deps.live)(ended)
 
 
 async def test_what_was_shown_at_the_end_is_kept(house: House) -> None:

@@ -53,6 +53,12 @@ def upgrade() -> None:
         sa.Column("shown", sa.JSON(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("conversation_id", name=op.f("pk_state_sessions")),
+        sa.ForeignKeyConstraint(
+            ["conversation_id"],
+            ["conversations.id"],
+            name=op.f("fk_state_sessions_conversation_id"),
+            ondelete="CASCADE",
+        ),
     )
 
 
