@@ -23,13 +23,15 @@ def files(tmp_path: Path) -> Files:
         "demo/demo.css": "body{}",
         "docs/swagger.html": "<!doctype html>",
         "docs/redoc.html": "<!doctype html>",
+        "account/index.html": "<!doctype html>",
+        "account/account.js": "",
         "avatars/avatar_female_01.glb": "glTF",
         "secret.txt": "secret",
     }.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    return Files(*(tmp_path / name for name in ("widget", "demo", "docs", "avatars")))
+    return Files(**{name: tmp_path / name for name in ("widget", "demo", "docs", "account", "avatars")})
 
 
 @pytest.fixture
