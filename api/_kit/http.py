@@ -110,7 +110,8 @@ def _handle(endpoint: Endpoint, deps: Deps) -> Handle:
             return await deps.replays.once(ticket, make, refuse, harmless=endpoint.harmless)
 
         if endpoint.streams:
-            streamed = await (deps.background.first(once(key), begun) if key else endpoint.call(ctx, *arguments))
+            call = deps.background.first(once(key), begun, ctx.tenant) if key else endpoint.call(ctx, *arguments)
+            streamed = await call
             if isinstance(streamed, Streamed):
                 return _events(streamed)
             answer = streamed if isinstance(streamed, Answer) else _answer(endpoint, request, streamed)

@@ -28,6 +28,10 @@ ALTOGETHER: Final = 64 * 1024 * 1024
 """Bytes of all streams of a process."""
 RUNNING: Final = 128
 """Answers that are made at once for streams."""
+SHARE: Final = RUNNING // 4
+"""How many of them may be of one organisation."""
+LONGEST: Final = 300.0
+"""Seconds that one of them may take."""
 LEAVE: Final = 3.0
 """Seconds that they have to keep what there is when the server stops."""
 
@@ -40,9 +44,10 @@ log = structlog.get_logger("api.sse")
 class EventLog:
     """The events of one stream. `first` is the number of the oldest one that is still kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, streams: "Streams") -> None:
         self.bytes = self.last = 0
         self.over = False
+        self._streams = streams
         self._events: list[tuple[int, bytes]] = []
         self._changed = asyncio.Event()
 
@@ -50,11 +55,12 @@ class EventLog:
         """What is too much for the stream is left out; its number is missing then."""
         body = data.model_dump_json().encode() if isinstance(data, BaseModel) else orjson.dumps(data)
         self.last += 1
-        if self.over or (self.bytes + len(body) > LARGEST and name != "message.end"):
+        more = len(body)
+        if self.over or (name != "message.end" and (self.bytes + more > LARGEST or not self._streams.room(more))):
             return
         frame = b"id: %d\nevent: %b\ndata: %b\n\n" % (self.last, name.encode(), body)
         self._events.append((self.last, frame))
-        self.bytes += len(frame)
+        self._count(len(frame))
         self._tell()
 
     def close(self) -> None:
@@ -65,7 +71,17 @@ class EventLog:
     def trim(self) -> None:
         """Keep the last event only."""
         self._events = self._events[-1:]
-        self.bytes = sum(len(frame) for _, frame in self._events)
+        self._count(sum(len(frame) for _, frame in self._events) - self.bytes)
+
+    def drop(self) -> None:
+        """Keep nothing, and count no more."""
+        self._events, self.over = [], True
+        self._count(-self.bytes)
+        self._tell()
+
+    def _count(self, more: int) -> None:
+        self.bytes += more
+        self._streams.bytes += more
 
     async def after(self, number: int) -> tuple[int, bytes]:
         """What follows event `number`, waited for, and the number of its last event; no bytes when nothing will."""
@@ -123,6 +139,8 @@ class Streams:
     """The streams of this process, by id."""
 
     clock: Clock
+    bytes: int = 0
+    """Of all their events."""
     _streams: OrderedDict[str, tuple[float, Stream]] = field(default_factory=OrderedDict)
 
     def add(self, stream: Stream) -> None:
@@ -138,7 +156,14 @@ class Streams:
         for id, (_, stream) in list(self._streams.items()):
             if stream.conversation_id == conversation_id:
                 stream.stop()
+                stream.events.drop()
                 del self._streams[id]
+
+    def room(self, more: int) -> bool:
+        """Whether so many bytes can be kept, if need be in place of streams that are over."""
+        if self.bytes + more > ALTOGETHER:
+            self._prune(more)
+        return self.bytes + more <= ALTOGETHER
 
     def stop(self) -> None:
         """Every answer that is still being made ends with what there is."""
@@ -146,19 +171,17 @@ class Streams:
             if not stream.events.over:
                 stream.stop()
 
-    def _prune(self) -> None:
+    def _prune(self, more: int = 0) -> None:
         now = self.clock.monotonic()
         for id, (begun, stream) in list(self._streams.items()):
             if stream.events.over and now - begun >= KEPT:
+                stream.events.drop()
                 del self._streams[id]
-        total = sum(stream.events.bytes for _, stream in self._streams.values())
         for _, stream in self._streams.values():
-            if total <= ALTOGETHER:
+            if self.bytes + more <= ALTOGETHER:
                 break
             if stream.events.over:
-                total -= stream.events.bytes
                 stream.events.trim()
-                total += stream.events.bytes
 
 
 class Background:
@@ -167,7 +190,7 @@ class Background:
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
         self._stack = AsyncExitStack()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.Task[Any], str] = {}
         self._group: asyncio.TaskGroup | None = None
 
     async def __aenter__(self) -> Self:
@@ -182,16 +205,18 @@ class Background:
             task.cancel()
         await self._stack.aclose()
 
-    def start(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """`work` fails for nobody: what it raises is logged. Raises Unavailable when too much is going on."""
-        if self._group is None or len(self._tasks) >= RUNNING:
+    def start(self, work: Coroutine[Any, Any, None], name: str, owner: str) -> None:
+        """`work` fails for nobody: what it raises is logged, and it is broken off after `LONGEST`. `owner` is the
+        organisation. Raises Unavailable when too much is going on."""
+        full = len(self._tasks) >= RUNNING or list(self._tasks.values()).count(owner) >= SHARE
+        if self._group is None or full:
             work.close()
             raise Unavailable("Too many answers are being given. Please try again in a moment.", retry_after=2)
         task = self._group.create_task(_contained(work, name), name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = owner
+        task.add_done_callback(self._tasks.pop)
 
-    async def first(self, work: Coroutine[Any, Any, T], begun: "asyncio.Future[U]") -> T | U:
+    async def first(self, work: Coroutine[Any, Any, T], begun: "asyncio.Future[U]", owner: str) -> T | U:
         """What comes first: what `work` begins, or what comes of it. It goes on after it has begun. Raises what it
         raises before."""
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
@@ -203,8 +228,11 @@ class Background:
                 if begun.done():
                     raise
                 done.set_exception(error)
+            finally:
+                if not (done.done() or begun.done()):
+                    done.set_exception(Unavailable("This took too long. Please try again."))
 
-        self.start(settle(), "answered once")
+        self.start(settle(), "answered once", owner)
         either: set[asyncio.Future[Any]] = {begun, done}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         return begun.result() if begun.done() else done.result()
@@ -212,7 +240,10 @@ class Background:
 
 async def _contained(work: Coroutine[Any, Any, None], name: str) -> None:
     try:
-        await work
+        async with asyncio.timeout(LONGEST):
+            await work
+    except TimeoutError:
+        log.warning("background.too_long", work=name)
     except ApiError as error:
         log.info("background.refused", work=name, code=error.code)
     except Exception:  # the last resort of work that nobody waits for: the other answers go on

@@ -5,7 +5,16 @@ from typing import Any, Final
 import structlog
 
 from api._kit.endpoint import Ctx, Handler, Service, Upload
-from api._kit.errors import ApiError, Conflict, InternalError, InvalidFormat, MissingField, NotFound, Problem
+from api._kit.errors import (
+    ApiError,
+    Conflict,
+    InternalError,
+    InvalidFormat,
+    MissingField,
+    NotFound,
+    Problem,
+    Unavailable,
+)
 from api._kit.sse import Streamed
 from api.chat import rendering
 from api.chat.models import (
@@ -171,8 +180,11 @@ async def _streamed(ctx: Ctx, body: Message, wish: Wish, kind: type[R], render: 
         except Exception:  # the last resort of an answer: who reads it is told that there will be none
             log.exception("stream.failed", request_id=ctx.request_id)
             talk.fail(InternalError(details="contact support with the request_id"))
+        finally:
+            if not talk.events.over:  # it was broken off
+                talk.fail(Unavailable("The answer took too long. Please try again."))
 
-    ctx.deps.background.start(make(), name=f"{wish.channel} stream")
+    ctx.deps.background.start(make(), f"{wish.channel} stream", ctx.tenant)
     await talk.opened()
     return Streamed(talk.events, talk.whole)
 

@@ -22,7 +22,7 @@ class Talk(Listener):
 
     def __init__(self, streams: Streams, *, sound: bool, face: bool) -> None:
         super().__init__()
-        self.events = EventLog()
+        self.events = EventLog(streams)
         self.id = self.conversation_id = self.user_id = self.chatbot_id = self.organization_id = ""
         self._streams, self._sound, self._face = streams, sound, face
         self._conversation: Conversation | None = None
