@@ -116,4 +116,4 @@ async def repeated(program: tuple[str, ...]) -> Verdict:
 
 
 if __name__ == "__main__":
-    sys.exit(judge(__doc__, check, "brisk", mutant=MUTANT))
+    sys.exit(judge(__doc__, check, "brisk", mutant=MUTANT, complaint=f" rows of {ROUNDS + 1} messages"))

@@ -73,4 +73,13 @@ async def check(program: tuple[str, ...]) -> Verdict:
 
 
 if __name__ == "__main__":
-    sys.exit(judge(__doc__, check, "brisk", "cancelling", mutant="early"))
+    sys.exit(
+        judge(
+            __doc__,
+            check,
+            "brisk",
+            "cancelling",
+            mutant="early",
+            complaint="was accepted although its keeping was broken off",
+        )
+    )

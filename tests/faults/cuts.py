@@ -152,4 +152,4 @@ async def check(program: tuple[str, ...]) -> Verdict:
 
 
 if __name__ == "__main__":
-    sys.exit(judge(__doc__, check, "brief", mutant=MUTANT))
+    sys.exit(judge(__doc__, check, "brief", mutant=MUTANT, complaint=" has number "))

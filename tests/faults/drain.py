@@ -180,5 +180,7 @@ if __name__ == "__main__":
     found = asyncio.run(main(chosen.sockets, chosen.turns, HASTY if chosen.mutant else ("-m", "server")))
     print(found)
     if chosen.mutant:
-        print("caught" if not found.good else "NOT CAUGHT")
-    sys.exit(0 if found.good != chosen.mutant else 1)
+        blamed = found.acknowledged > 0 and found.told < found.sockets
+        print("caught" if blamed else "NOT CAUGHT")
+        sys.exit(0 if blamed else 1)
+    sys.exit(0 if found.good else 1)

@@ -108,4 +108,4 @@ async def check(program: tuple[str, ...]) -> Verdict:
 
 
 if __name__ == "__main__":
-    sys.exit(judge(__doc__, check, "brisk", mutant="trusting"))
+    sys.exit(judge(__doc__, check, "brisk", mutant="trusting", complaint="of another user opens the session"))

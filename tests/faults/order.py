@@ -68,4 +68,6 @@ async def check(program: tuple[str, ...]) -> Verdict:
 
 
 if __name__ == "__main__":
-    sys.exit(judge(__doc__, check, "brisk", "dawdling", mutant="crowding"))
+    sys.exit(
+        judge(__doc__, check, "brisk", "dawdling", mutant="crowding", complaint="came before one that was sent earlier")
+    )

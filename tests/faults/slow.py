@@ -106,7 +106,9 @@ async def check(program: tuple[str, ...]) -> Verdict:
             await reads.run("reads", PHASE_SECONDS, slow)
             for guest in slow:
                 if not guest.joined.is_set():
-                    return Verdict("nothing could be measured", ["a visitor who reads was cut: is this machine busy?"])
+                    return Verdict(
+                        "nothing could be measured", ["a visitor who reads was cut: is this machine busy?"], False
+                    )
                 await guest.say("story", "tell me a story")
             await asyncio.sleep(1)
             before = resident(process.pid)
@@ -154,4 +156,4 @@ async def check(program: tuple[str, ...]) -> Verdict:
 
 
 if __name__ == "__main__":
-    sys.exit(judge(__doc__, check, "lenient", mutant="boundless"))
+    sys.exit(judge(__doc__, check, "lenient", mutant="boundless", complaint="that do not read are not cut"))

@@ -99,4 +99,4 @@ async def check(program: tuple[str, ...]) -> Verdict:
 
 
 if __name__ == "__main__":
-    sys.exit(judge(__doc__, check, mutant="fleeting"))
+    sys.exit(judge(__doc__, check, mutant="fleeting", complaint="have their session back"))
