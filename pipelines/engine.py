@@ -217,6 +217,7 @@ class Engine:
             answer.text,
             finish_reason=answer.finish_reason,
             heard=said_of_it,
+            spoken=bool(answer.speech),
             latency_ms=answer.latency_ms,
             citations=answer.citations,
         )

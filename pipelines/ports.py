@@ -202,6 +202,7 @@ class Journal(Protocol):
         *,
         finish_reason: FinishReason,
         heard: str | None = None,
+        spoken: bool = False,
         latency_ms: dict[str, float] | None = None,
         citations: Sequence[Citation] = (),
     ) -> None:

@@ -18,7 +18,7 @@ from server.doctor.findings import Finding, document, failed, healthy, line, sum
 from server.doctor.report import findings
 from server.gateway import openapi
 from server.infra.clock import SystemClock
-from server.infra.db import NotDurable, migrate
+from server.infra.db import NotDurable, Unreachable, migrate
 from server.infra.secrets import NoSecretKey
 from server.settings import Settings, unknown_variables
 from server.shape import shape
@@ -41,7 +41,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for problem in _problems(error):
             _complain(problem)
         return 2
-    except (CannotStart, ModelMissing, UnknownModel, FetchFailed, NoSecretKey, NotDurable, ValueError) as error:
+    except (
+        CannotStart,
+        ModelMissing,
+        UnknownModel,
+        FetchFailed,
+        NoSecretKey,
+        NotDurable,
+        Unreachable,
+        ValueError,
+    ) as error:
         _complain(str(error))
         return 1
     except KeyboardInterrupt:

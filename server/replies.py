@@ -259,6 +259,7 @@ class Replies:
         self, reply: Reply, stages: list[Stage], first: UserText | TextDelta, release: Awaitable[bool]
     ) -> None:
         async def shown() -> None:
+            self._recovered(reply)
             await self._tell(Shown(reply.rid))
 
         try:
@@ -310,6 +311,7 @@ class Replies:
                 reply.text.strip(),
                 finish_reason=reason,
                 heard=heard,
+                spoken=reply.spoken,
                 latency_ms=reply.latency_ms,
             )
         except UnknownConversation:
@@ -345,7 +347,7 @@ class Replies:
             self._metrics.stage.labels(name.removeprefix("t_")).observe(max(ms, 0) / 1000)
 
     def _recovered(self, reply: Reply) -> None:
-        """What has worked in this reply works again."""
+        """What has worked in this reply so far works again."""
         failed = {failure.part for failure in reply.failed}
         if reply.text and "llm" not in failed and not reply.crashed:
             self._outgoing.health("llm", "ok")

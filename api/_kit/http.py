@@ -258,6 +258,8 @@ async def _multipart(request: web.Request, upload: Upload) -> tuple[dict[str, st
             if part.name == upload.field:
                 data = await _part(part, upload.max_bytes)
                 file = UploadedFile(part.filename or "", part.headers.get("Content-Type", ""), data)
+            elif part.filename is not None:
+                raise BadRequest(f"{part.name} is not known here: send the file as {upload.field}.")
             else:
                 fields[part.name] = (await _part(part, 65_536)).decode()
     except (ValueError, AssertionError):
@@ -305,6 +307,8 @@ def _refusal(error: ValidationError) -> BadRequest:
                 code, text = "INVALID_REQUEST", f"{name} is not known here."
             case "json_invalid":
                 code, text = "INVALID_REQUEST", "The body is not valid JSON."
+            case "string_pattern_mismatch":
+                code, text = "INVALID_FORMAT", f"{name} does not have the right form."
             case _:
                 code, text = "INVALID_FORMAT", f"{name}: {item['msg'].removeprefix('Value error, ')}."
         problems.append(Problem(name, code, text))

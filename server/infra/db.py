@@ -7,7 +7,9 @@ from typing import Any, Final
 
 from alembic import command
 from alembic.config import Config
+from asyncpg import PostgresError
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from api._kit.events import Event
@@ -113,16 +115,36 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
+class Unreachable(Exception):
+    """No database answers, or it does not let us in."""
+
+
 async def migrate(url: str, revision: str = "head", *, down: bool = False) -> None:
-    """Bring the database up to `revision`, or back `down` to it. Safe to run from several processes at once."""
+    """Bring the database up to `revision`, or back `down` to it. Safe to run from several processes at once.
+
+    Raises Unreachable.
+    """
     made = engine(url, patience=MIGRATION_SECONDS)
     try:
+        if made.dialect.name == "postgresql":
+            await _reach(made)
         async with made.begin() as connection:
             if connection.dialect.name == "postgresql":
                 await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
             await connection.run_sync(_down if down else _up, revision)
     finally:
         await made.dispose()
+
+
+async def _reach(made: AsyncEngine) -> None:
+    try:
+        async with made.connect():
+            pass
+    except (OSError, PostgresError, SQLAlchemyError) as error:
+        place = made.url.render_as_string(hide_password=True)
+        raise Unreachable(
+            f"The database at {place} does not let us in: {error}. `machineavatars doctor` says more."
+        ) from error
 
 
 def _up(connection: Connection, revision: str) -> None:

@@ -9,7 +9,7 @@ from importlib.resources import files
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from asyncpg import PostgresError  # type: ignore[import-untyped]
+from asyncpg import PostgresError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import Connection, make_url

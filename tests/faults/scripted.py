@@ -18,6 +18,7 @@ from sqlalchemy import event
 
 import server.compose
 from api.history.store import Journal
+from pipelines import text
 from pipelines.models.store import ModelStore
 from pipelines.ports import Conversation, Recorded
 from pipelines.providers.base import ChatMessage, LlmOptions
@@ -59,8 +60,8 @@ def brisk() -> None:
 
 
 def lenient() -> None:
-    """As many events as a client likes; and no more of a conversation at hand than one answer."""
-    replies.REMEMBERED = 2
+    """As many events as a client likes, answers of any length, and no more of a conversation at hand than one answer."""
+    replies.REMEMBERED, text.LONGEST = 2, 10_000_000
     sockets.EVENTS_A_MINUTE = 1_000_000
 
 

@@ -225,6 +225,7 @@ class MemoryJournal:
         *,
         finish_reason: FinishReason,
         heard: str | None = None,
+        spoken: bool = False,
         latency_ms: dict[str, float] | None = None,
         citations: Sequence[Citation] = (),
     ) -> None:

@@ -535,7 +535,7 @@ def test_a_slow_client_that_comes_back_is_not_cut_again() -> None:
             scene.events.append((0.0, name, payload))
 
         scene.emit, hearing = deaf, scene.emit  # type: ignore[method-assign]
-        for n in range(50):
+        for n in range(120):
             scene.say("x", id=f"c{n}")
             await asyncio.sleep(1)
         assert scene.closed == ["slow"]

@@ -144,6 +144,7 @@ class Journal:
         *,
         finish_reason: FinishReason,
         heard: str | None = None,
+        spoken: bool = False,
         latency_ms: dict[str, float] | None = None,
         citations: Sequence[Citation] = (),
     ) -> None:
@@ -152,7 +153,7 @@ class Journal:
             "role": "assistant",
             "content": text,
             "heard": heard,
-            "spoken": heard is not None,
+            "spoken": spoken,
             "finish_reason": finish_reason,
             "latency": latency_ms,
             "citations": [_citation(citation) for citation in citations] or None,
