@@ -60,7 +60,7 @@ def brisk() -> None:
 
 
 def lenient() -> None:
-    """As many events as a client likes, answers of any length, and no more of a conversation at hand than one answer."""
+    """As many events as a client likes, answers of any length, and of a conversation one answer at hand."""
     replies.REMEMBERED, text.LONGEST = 2, 10_000_000
     sockets.EVENTS_A_MINUTE = 1_000_000
 
