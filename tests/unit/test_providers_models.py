@@ -16,7 +16,7 @@ import soxr
 
 from pipelines.frames import INPUT_RATE, OUTPUT_RATE, SpeechChunk
 from pipelines.models.store import ModelStore
-from pipelines.providers.base import ChatMessage, LlmOptions, ProviderError, Tts
+from pipelines.providers.base import ChatMessage, Llm, LlmOptions, ProviderError, Tts
 from pipelines.registry import Providers, ProviderSettings, build
 from pipelines.workers.process import WorkerProcess, running
 
@@ -210,9 +210,15 @@ async def test_speech_is_told_from_silence_on_every_microphone_alike() -> None:
 QUESTION = [ChatMessage("system", "You are a friendly assistant."), ChatMessage("user", "Name three colours.")]
 
 
+async def said(llm: Llm, tokens: int) -> list[str]:
+    """What the model answers, in its pieces."""
+    told = [part async for part in llm.stream(QUESTION, LlmOptions(max_tokens=tokens))]
+    return [part for part in told if isinstance(part, str)]
+
+
 async def test_the_embedded_model_answers_in_pieces() -> None:
     async with providers("language_model") as (use, _):
-        pieces = [text async for text in use.llm.stream(QUESTION, LlmOptions(max_tokens=24))]
+        pieces = await said(use.llm, 24)
     assert len(pieces) > 3
     assert "".join(pieces).strip()
 
@@ -223,11 +229,11 @@ async def test_an_answer_that_nobody_waits_for_frees_the_embedded_model() -> Non
             async with aclosing(use.llm.stream(QUESTION, LlmOptions(max_tokens=1000))) as pieces:  # type: ignore[type-var]
                 await anext(pieces)
         async with asyncio.timeout(20):
-            assert [text async for text in use.llm.stream(QUESTION, LlmOptions(max_tokens=4))]
+            assert await said(use.llm, 4)
 
 
 async def test_a_killed_model_server_is_found_again_at_its_new_place() -> None:
     async with providers("language_model") as (use, workers):
-        assert [text async for text in use.llm.stream(QUESTION, LlmOptions(max_tokens=4))]
+        assert await said(use.llm, 4)
         kill(workers["language_model"])
-        assert [text async for text in use.llm.stream(QUESTION, LlmOptions(max_tokens=4))]
+        assert await said(use.llm, 4)
