@@ -55,7 +55,8 @@ async def test_the_next_question_silences_the_answer_before_its_own(shared_serve
         [end] = [end for end in visitor.of("resp.end") if end["rid"] == first]
         assert end["status"] == "cut"
         assert np.abs(heard.between(noted - 0.3, noted)).max() > AUDIBLE
-        assert np.abs(heard.between(noted + SILENT_WITHIN, begun - 0.1)).max(initial=0) < AUDIBLE
+        silent = min(begun - 0.1, noted + SILENT_WITHIN + 0.5)  # on a slow machine frames tell late what began
+        assert np.abs(heard.between(noted + SILENT_WITHIN, silent)).max(initial=0) < AUDIBLE
         assert not any(
             frame["rid"] == first and frame["playing"] for frame in frames if frame["at"] > noted + SILENT_WITHIN
         )
