@@ -1,5 +1,6 @@
 """An answer that is being heard stops at a button and at the next question."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -57,10 +58,15 @@ async def test_the_next_question_silences_the_answer_before_its_own(shared_serve
         assert np.abs(heard.between(noted - 0.3, noted)).max() > AUDIBLE
         silent = min(begun - 0.1, noted + SILENT_WITHIN + 0.5)  # on a slow machine frames tell late what began
         assert np.abs(heard.between(noted + SILENT_WITHIN, silent)).max(initial=0) < AUDIBLE
-        assert not any(
-            frame["rid"] == first and frame["playing"] for frame in frames if frame["at"] > noted + SILENT_WITHIN
-        )
-        between = [frame["weights"][1:] for frame in frames if noted + SILENT_WITHIN + 0.1 < frame["at"] < begun - 0.3]
+        drawn = [  # with the time at which drawing it can have begun
+            (before["at"], frame) for before, frame in pairwise(frames) if before["at"] > noted + SILENT_WITHIN
+        ]
+        assert not any(frame["rid"] == first and frame["playing"] for _, frame in drawn)
+        between = [
+            frame["weights"][1:]
+            for at, frame in drawn
+            if at > noted + SILENT_WITHIN + 0.1 and frame["at"] < begun - 0.3
+        ]
         assert np.max(between, initial=0) < 0.01
         await _kept_as_heard(shared_server, visitor, end)
 
