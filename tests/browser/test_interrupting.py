@@ -52,7 +52,7 @@ async def test_the_next_question_silences_the_answer_before_its_own(shared_serve
         heard = await visitor.sound()
         frames = await visitor.frames()
         seen = next(n for n, frame in enumerate(frames) if frame["rid"] == second and frame["playing"])
-        begun = frames[seen - 1]["at"]  # it began between that frame and the next
+        begun = frames[seen - 2]["at"]  # the frame after that one was still drawn before it began
         [end] = [end for end in visitor.of("resp.end") if end["rid"] == first]
         assert end["status"] == "cut"
         assert np.abs(heard.between(noted - 0.3, noted)).max() > AUDIBLE
